@@ -1,0 +1,1 @@
+"""What runs the pipeline: the command line, the engines (local and Ray) and the scheduling."""
