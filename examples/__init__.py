@@ -1,0 +1,1 @@
+"""Programs that show the product at work; run from the repository, not installed with it."""

@@ -1,0 +1,330 @@
+"""The calls of the Files API: each is one method, retried here as far as repeating it is safe.
+
+The driver's threads share one ``FilesApi``. It never follows a redirect, so the key goes to the
+base URL's host alone, and never puts a reply's URL into a message.
+
+``create``, ``initiate``, the reads and ``delete`` are repeated when their reply is lost: a second
+one does no harm. ``complete`` and ``preprocess`` are not: a lost reply raises ``OutcomeUnknown``,
+and the caller looks the file up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import requests
+from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
+
+from ingest import __version__
+from ingest.errors import (
+    Interrupted,
+    NotAuthorised,
+    OutcomeUnknown,
+    Permanent,
+    Retryable,
+)
+from ingest.files import FileType, Purpose
+from ingest.files_api.wire import (
+    Existing,
+    MultipartTicket,
+    RemoteFile,
+    SingleTicket,
+    parse_conflict,
+    parse_file,
+    parse_file_id,
+    parse_file_list,
+    parse_initiated,
+)
+from ingest.retries import ATTEMPTS, backoff_s, is_retryable, redacted, retry_after_s
+from ingest.secrets import PresignedUrl
+
+_T = TypeVar("_T")
+
+_CONNECT_TIMEOUT_S = 10.0
+_READ_TIMEOUT_S = 60.0
+# Completing an upload of 250 parts makes the store put 50 GiB together before it answers.
+_COMPLETE_TIMEOUT_S = 300.0
+_CONTENT_BLOCK_BYTES = 1 << 20
+_CONNECTIONS = 64
+# An id that no server gives out: asking for it tells whether the key is good, and nothing else.
+_NO_SUCH_ID = "file-00000000-0000-0000-0000-000000000000"
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sets the key on a request; being an ``auth``, it also keeps ``~/.netrc`` out."""
+
+    def __init__(self, key: SecretStr) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        return request
+
+
+class FilesApi:
+    """A client of one API under one key; safe to share between threads.
+
+    Args:
+        base_url: with ``/v1`` at its end, as ``settings.normalise_base_url`` leaves it.
+        stop: set by the driver on Ctrl-C; waits between attempts end at once.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: SecretStr,
+        stop: threading.Event | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        self.base_url = base_url
+        self._stop = stop or threading.Event()
+        self._attempts = attempts
+        self._session = requests.Session()
+        self._session.auth = _Bearer(key)
+        self._session.headers["User-Agent"] = f"together-bulk-ingest/{__version__}"
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def __repr__(self) -> str:
+        return f"FilesApi({self.base_url!r})"
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._session.close()
+
+    def check_key(self) -> None:
+        """Ask for nothing, to learn before any work whether the API answers and takes the key.
+
+        Raises:
+            NotAuthorised: it does not take the key.
+            Retryable: it does not answer.
+        """
+        self.find(_NO_SUCH_ID)
+
+    def create(
+        self, name: str, file_type: FileType, purpose: Purpose, checksum: str
+    ) -> SingleTicket | Existing:
+        """Announce a file that one PUT will carry."""
+        fields = {
+            "purpose": purpose,
+            "file_name": name,
+            "file_type": file_type,
+            "checksum": checksum,
+        }
+        form = {field: (None, value) for field, value in fields.items()}
+
+        def read(reply: requests.Response) -> SingleTicket | Existing:
+            if reply.status_code == 409:
+                return _conflict(reply)
+            location = reply.headers.get("Location")
+            if reply.status_code != 302 or not location:
+                raise Permanent("POST /files: expected a 302 with the Location to send the file to")
+            file_id = parse_file_id(reply.headers.get("X-Together-File-Id"))
+            return SingleTicket(file_id, PresignedUrl(location))
+
+        return self._call("POST", "/files", read, accept=(302, 409), files=form)
+
+    def initiate(
+        self,
+        name: str,
+        file_type: FileType,
+        purpose: Purpose,
+        checksum: str,
+        size_bytes: int,
+        num_parts: int,
+    ) -> MultipartTicket | Existing:
+        """Open a multipart upload; call it just before its first part is sent."""
+        body = {
+            "file_name": name,
+            "file_size": size_bytes,
+            "num_parts": num_parts,
+            "purpose": purpose,
+            "file_type": file_type,
+            "checksum": checksum,
+        }
+
+        def read(reply: requests.Response) -> MultipartTicket | Existing:
+            if reply.status_code == 409:
+                return _conflict(reply)
+            return parse_initiated(_json(reply), num_parts)
+
+        return self._call("POST", "/files/multipart/initiate", read, accept=(409,), json=body)
+
+    def complete(self, upload_id: str, file_id: str, etags: list[str]) -> RemoteFile:
+        """Put the parts together; ``etags[n - 1]`` is that of part ``n``, unquoted.
+
+        Raises:
+            OutcomeUnknown: the reply was lost; ``find`` tells.
+        """
+        parts = [{"part_number": n, "etag": etag} for n, etag in enumerate(etags, start=1)]
+        return self._call(
+            "POST",
+            "/files/multipart/complete",
+            _read_file,
+            once=True,
+            timeout_s=_COMPLETE_TIMEOUT_S,
+            json={"upload_id": upload_id, "file_id": file_id, "parts": parts},
+        )
+
+    def abort(self, upload_id: str, file_id: str) -> None:
+        """Close an upload that will not be finished; one that is gone already is fine."""
+        body = {"upload_id": upload_id, "file_id": file_id}
+        self._call("POST", "/files/multipart/abort", bool, accept=(404,), json=body)
+
+    def preprocess(self, file_id: str) -> RemoteFile:
+        """Tell the server that the body of a single upload is there.
+
+        Raises:
+            OutcomeUnknown: the reply was lost; ``find`` tells.
+        """
+        return self._call("POST", f"/files/{file_id}/preprocess", _read_file, once=True)
+
+    def find(self, file_id: str) -> RemoteFile | None:
+        """The file of this id; None when the server has none, or its last step did not happen."""
+
+        def read(reply: requests.Response) -> RemoteFile | None:
+            return None if reply.status_code == 404 else _read_file(reply)
+
+        return self._call("GET", f"/files/{file_id}", read, accept=(404,))
+
+    def list_files(self) -> list[RemoteFile]:
+        """All files under this key."""
+        return self._call("GET", "/files", lambda reply: parse_file_list(_json(reply)))
+
+    def content(self, file_id: str) -> Iterator[bytes]:
+        """The bytes of a file, in blocks of up to 1 MiB.
+
+        Raises:
+            Retryable: the connection broke before the end.
+        """
+        path = f"/files/{file_id}/content"
+        with self._request("GET", path, _READ_TIMEOUT_S, stream=True) as reply:
+            if not reply.ok:
+                raise self._fault(reply, f"GET {path}")
+            try:
+                yield from reply.iter_content(_CONTENT_BLOCK_BYTES)
+            except requests.RequestException as error:
+                kind = type(error).__name__
+                raise Retryable(f"GET {path}: the reply broke off ({kind})") from None
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[requests.Response], _T],
+        *,
+        accept: tuple[int, ...] = (),
+        once: bool = False,
+        timeout_s: float = _READ_TIMEOUT_S,
+        **request: Any,
+    ) -> _T:
+        """One call, tried again while its fault is a passing one.
+
+        ``read`` turns a reply of 2xx, or of a status in ``accept``, into the result. ``once`` says
+        that the call must not be repeated unless it surely had no effect.
+        """
+        what = f"{method} {path}"
+        for attempt in range(1, self._attempts + 1):
+            try:
+                reply = self._request(method, path, timeout_s, once=once, **request)
+                if not (200 <= reply.status_code < 300 or reply.status_code in accept):
+                    raise self._fault(reply, what, once=once)
+                try:
+                    return read(reply)
+                except _Garbled as fault:
+                    message = f"{what}: the reply {fault}"
+                    raise OutcomeUnknown(message) if once else Retryable(message) from None
+            except Retryable as fault:
+                if attempt == self._attempts:
+                    raise
+                if self._stop.wait(backoff_s(attempt, fault.retry_after_s)):
+                    raise Interrupted(f"{what}: stopped while waiting to try again") from None
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _request(
+        self, method: str, path: str, timeout_s: float, *, once: bool = False, **request: Any
+    ) -> requests.Response:
+        try:
+            return self._session.request(
+                method,
+                self.base_url + path,
+                timeout=(_CONNECT_TIMEOUT_S, timeout_s),
+                allow_redirects=False,
+                **request,
+            )
+        except requests.exceptions.SSLError as error:
+            raise Permanent(f"{self.base_url}: TLS failed ({redacted(str(error))})") from None
+        except (requests.ConnectTimeout, requests.ConnectionError) as error:
+            message = f"{method} {path} at {self.base_url}: {_connection_fault(error)}"
+            if once and not _never_sent(error):
+                raise OutcomeUnknown(message) from None
+            raise Retryable(message) from None
+        except requests.RequestException as error:
+            message = f"{method} {path} at {self.base_url}: {_connection_fault(error)}"
+            raise (OutcomeUnknown if once else Retryable)(message) from None
+
+    def _fault(self, reply: requests.Response, what: str, *, once: bool = False) -> Exception:
+        """The error that a reply's status stands for."""
+        status = reply.status_code
+        message = f"{what}: the API answered {status} {_server_message(reply)}".rstrip()
+        if status in (401, 403):
+            return NotAuthorised(
+                f"{message}; check TOGETHER_API_KEY and that the key belongs to {self.base_url}"
+            )
+        if once and status >= 500:
+            return OutcomeUnknown(message)
+        if is_retryable(status, reply.headers):
+            return Retryable(message, retry_after_s(reply.headers))
+        return Permanent(message)
+
+
+class _Garbled(Exception):
+    """A status that should carry a readable body, and does not."""
+
+
+def _json(reply: requests.Response) -> Any:
+    try:
+        return reply.json()
+    except requests.exceptions.JSONDecodeError:
+        raise _Garbled(f"({reply.status_code}) is not JSON, or was cut short") from None
+
+
+def _read_file(reply: requests.Response) -> RemoteFile:
+    return parse_file(_json(reply))
+
+
+def _conflict(reply: requests.Response) -> Existing:
+    existing = parse_conflict(_json(reply))
+    if existing is None:
+        raise _Garbled("(409) names no file that is there already")
+    return existing
+
+
+def _server_message(reply: requests.Response) -> str:
+    try:
+        error = reply.json()["error"]
+        return redacted(str(error["message"] if isinstance(error, dict) else error))
+    except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
+        return ""
+
+
+def _never_sent(error: requests.RequestException) -> bool:
+    """Whether the connection was never made, so that the request cannot have had an effect."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", None)
+    return type(reason).__name__ in ("NewConnectionError", "NameResolutionError")
+
+
+def _connection_fault(error: requests.RequestException) -> str:
+    # Never the exception's own text: it quotes the URL.
+    if _never_sent(error):
+        return "cannot connect; is the URL right and the network up?"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    return f"the connection broke ({type(error).__name__})"

@@ -1,0 +1,274 @@
+r"""The journal: what a run did and is about to do, so that the next one can finish it.
+
+JSON Lines, append-only, synced before each effect it announces. One writer, the driver, from
+several threads; one reader, ``replay``, which rebuilds the state. A torn last line is what a
+crash leaves, and is passed over. It holds presigned URLs: it is the one file of ours that is
+secret.
+
+    planned -> initiating -> initiated -> part n sent ... -> completing -> completed
+                                  \________________________________________/
+                                     failed, aborted, or (by silence) unknown
+
+Each try to upload a file is an *attempt* with an id of its own, so that one that was given up can
+still be closed at the server.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ingest.errors import ManifestError
+from ingest.run_store import RunStore
+from ingest.secrets import PresignedUrl
+
+_SCHEMA = 1
+
+
+class Phase(Enum):
+    """How far an attempt came, as far as the journal tells."""
+
+    INITIATING = "initiating"
+    INITIATED = "initiated"
+    COMPLETING = "completing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class SentPart:
+    """A part that the store acknowledged."""
+
+    number: int
+    etag: str
+    md5: str
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try to upload one file. None and empty mean that it is not known, or not yet.
+
+    Attributes:
+        identity: SHA-256 + purpose + base URL + part layout; what must be equal to go on with it.
+        urls: where parts go; empty for a single request, whose URL is not worth keeping.
+        error: why it failed.
+    """
+
+    attempt_id: str
+    name: str
+    identity: str
+    num_parts: int
+    base_url: str = ""
+    phase: Phase = Phase.INITIATING
+    upload_id: str | None = None
+    file_id: str | None = None
+    urls: tuple[PresignedUrl, ...] = ()
+    sent: dict[int, SentPart] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def open_at_server(self) -> bool:
+        """Whether the server still holds a multipart upload for it."""
+        return self.upload_id is not None and self.phase not in (Phase.COMPLETED, Phase.ABORTED)
+
+
+@dataclass(slots=True)
+class PlannedFile:
+    """One upload file of the run's plan, as far as ``ingest status`` needs it."""
+
+    name: str
+    size_bytes: int
+    num_parts: int
+
+
+@dataclass(slots=True)
+class JournalState:
+    """What the journal says, rebuilt.
+
+    Attributes:
+        attempts: by attempt id, oldest first.
+        digests: SHA-256 by ``digest_key`` of the range that was hashed.
+    """
+
+    base_url: str | None = None
+    planned: dict[str, PlannedFile] = field(default_factory=dict)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def latest(self, name: str) -> Attempt | None:
+        """The newest attempt on an upload file."""
+        found = [attempt for attempt in self.attempts.values() if attempt.name == name]
+        return found[-1] if found else None
+
+
+def replay(content: bytes, location: str) -> JournalState:
+    """The state that a journal's bytes describe.
+
+    Raises:
+        ManifestError: a line that is not the last cannot be read: this is not our journal.
+    """
+    state = JournalState()
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            event = json.loads(line)
+            _apply(state, event)
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break  # torn by a crash: its effect never began
+            raise ManifestError(
+                f"{location}.journal:{number}: is not a journal of ours ({error!r}); move it away"
+            ) from None
+    return state
+
+
+def _apply(state: JournalState, event: dict[str, Any]) -> None:
+    kind = event["event"]
+    if kind == "run":
+        state.base_url = event["base_url"]
+        state.planned = {
+            name: PlannedFile(name, size_bytes, num_parts)
+            for name, size_bytes, num_parts in event["files"]
+        }
+    elif kind == "hashed":
+        state.digests[event["key"]] = event["sha256"]
+    elif kind == "initiating":
+        state.attempts[event["attempt"]] = Attempt(
+            event["attempt"],
+            event["name"],
+            event["identity"],
+            event["num_parts"],
+            event["base_url"],
+        )
+    else:
+        _apply_to_attempt(state.attempts[event["attempt"]], kind, event)
+
+
+def _apply_to_attempt(attempt: Attempt, kind: str, event: dict[str, Any]) -> None:
+    if kind == "part_sent":
+        part = SentPart(event["part"], event["etag"], event["md5"])
+        attempt.sent[part.number] = part
+        return
+    attempt.phase = Phase(kind)
+    if attempt.phase is Phase.INITIATED:
+        attempt.file_id = event["file_id"]
+        attempt.upload_id = event.get("upload_id")
+        attempt.urls = tuple(PresignedUrl(url, headers) for url, headers in event["urls"])
+    elif attempt.phase is Phase.FAILED:
+        attempt.error = event["error"]
+
+
+class Journal:
+    """The writer. ``record`` returns once its line would survive a crash of the machine.
+
+    Threads that record at the same time share one sync: the first becomes the leader and writes
+    what the others queued, so thousands of small files do not wait for thousands of syncs.
+    """
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._turn = threading.Condition()
+        self._queue: list[str] = []
+        self._queued = 0
+        self._synced = 0
+        self._leading = False
+        self._failure: Exception | None = None
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Append one event.
+
+        Raises:
+            ManifestError: the journal cannot be written; the effect it announces must not happen.
+        """
+        line = json.dumps({"event": event, **fields}, separators=(",", ":")) + "\n"
+        with self._turn:
+            self._queue.append(line)
+            self._queued += 1
+            ticket = self._queued
+            while self._leading and self._synced < ticket:
+                self._turn.wait()
+            if self._synced >= ticket:
+                self._check()
+                return
+            self._leading = True
+            batch, upto = self._queue, self._queued
+            self._queue = []
+        self._write(batch, upto)
+        self._check()
+
+    def _write(self, batch: list[str], upto: int) -> None:
+        failure: Exception | None = None
+        try:
+            self._store.append("".join(batch).encode())
+        except Exception as error:  # told to every thread whose line was in the batch
+            failure = error
+        with self._turn:
+            self._failure = self._failure or failure
+            self._synced = upto
+            self._leading = False
+            self._turn.notify_all()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise ManifestError(
+                f"the journal of {self._store.location} cannot be written ({self._failure}); "
+                "nothing more is sent, since it could not be taken up again"
+            ) from self._failure
+
+    def record_run(self, base_url: str, files: Iterable[PlannedFile]) -> None:
+        """A run begins: what it is going to send."""
+        plan = [[f.name, f.size_bytes, f.num_parts] for f in files]
+        self.record("run", schema=_SCHEMA, base_url=base_url, files=plan)
+
+    def record_initiated(
+        self,
+        attempt: Attempt,
+        file_id: str,
+        upload_id: str | None = None,
+        urls: Iterable[PresignedUrl] = (),
+    ) -> None:
+        """The server gave ids and, for parts, presigned URLs."""
+        attempt.file_id, attempt.upload_id, attempt.urls = file_id, upload_id, tuple(urls)
+        attempt.phase = Phase.INITIATED
+        self.record(
+            "initiated",
+            attempt=attempt.attempt_id,
+            file_id=file_id,
+            upload_id=upload_id,
+            urls=[[url.url, url.headers] for url in attempt.urls],
+        )
+
+    def record_initiating(self, attempt: Attempt) -> None:
+        """The server is about to be asked for an upload."""
+        self.record(
+            "initiating",
+            attempt=attempt.attempt_id,
+            name=attempt.name,
+            identity=attempt.identity,
+            num_parts=attempt.num_parts,
+            base_url=attempt.base_url,
+        )
+
+    def record_part(self, attempt: Attempt, part: SentPart) -> None:
+        """The store acknowledged a part."""
+        attempt.sent[part.number] = part
+        self.record(
+            "part_sent",
+            attempt=attempt.attempt_id,
+            part=part.number,
+            etag=part.etag,
+            md5=part.md5,
+        )
+
+    def record_phase(self, attempt: Attempt, phase: Phase, error: str | None = None) -> None:
+        """The attempt enters a phase that needs no more to be known."""
+        attempt.phase, attempt.error = phase, error
+        more = {} if error is None else {"error": error}
+        self.record(phase.value, attempt=attempt.attempt_id, **more)

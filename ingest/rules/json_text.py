@@ -1,0 +1,117 @@
+"""Text to value, exactly as Python's ``json`` reads it, but safe and the same on every machine.
+
+Called by ``records.py`` alone. The reference reads lines with ``json.loads``, so NaN, Infinity,
+lone surrogate escapes and repeated keys pass. Python's own reader depends on its surroundings in
+two ways, which are evened out here: how deep it can nest depends on how deep the caller's stack
+already is, and how long an integer may be is a setting of the interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+
+from ingest.rules.verdict import show
+
+MAX_NESTING = 900
+MAX_INTEGER_DIGITS = 4300
+
+# A string (also one that never ends, so that the scan stays linear) or one bracket.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFault:
+    """Why a text was not read: a rule's code and the message for it."""
+
+    code: str
+    message: str
+
+
+_TOO_DEEP = JsonFault(
+    "json.too_deep", f"expected nesting of at most {MAX_NESTING} levels, found more"
+)
+
+
+def read_json(text: str) -> object | JsonFault:
+    """Decode one JSON text, or say why it cannot be read.
+
+    Args:
+        text: the line without its line end. Space and tab around the value are allowed.
+
+    Returns:
+        The value (dict, list, str, int, float, bool or None), or a ``JsonFault``.
+    """
+    if nesting_exceeds(text, MAX_NESTING):
+        return _TOO_DEEP
+    try:
+        return _decode(text)
+    except RecursionError:
+        return _read_on_fresh_stack(text)
+    except ValueError as error:
+        return _fault(text, error)
+
+
+def nesting_exceeds(text: str, levels: int) -> bool:
+    """Whether brackets, outside of strings, are open more than ``levels`` deep anywhere."""
+    if text.count("{") + text.count("[") <= levels:
+        return False
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        token = match[0]
+        if token in ("{", "["):
+            depth += 1
+            if depth > levels:
+                return True
+        elif token in ("}", "]"):
+            depth -= 1
+    return False
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
+        raise ValueError(f"an integer of more than {MAX_INTEGER_DIGITS:,} digits")
+    return int(digits)
+
+
+_decoder = json.JSONDecoder(parse_int=_parse_int)
+
+
+def _decode(text: str) -> object:
+    value: object = _decoder.decode(text)
+    return value
+
+
+def _read_on_fresh_stack(text: str) -> object | JsonFault:
+    """Decode in a thread of its own, whose stack holds nothing but the decoder."""
+    outcome: list[object | JsonFault] = []
+
+    def run() -> None:
+        try:
+            outcome.append(_decode(text))
+        except ValueError as error:
+            outcome.append(_fault(text, error))
+        except RecursionError:
+            outcome.append(_TOO_DEEP)
+
+    thread = threading.Thread(target=run, name="deep-json")
+    thread.start()
+    thread.join()
+    return outcome[0]
+
+
+def _fault(text: str, error: ValueError) -> JsonFault:
+    if isinstance(error, json.JSONDecodeError):
+        return JsonFault("json.malformed", _fault_message(text, error.msg, error.pos))
+    return JsonFault("json.malformed", f"expected JSON, found {error}")
+
+
+def _fault_message(text: str, reason: str, position: int) -> str:
+    if not text.strip(" \t\n\r"):
+        return "expected a JSON object, found a blank line"
+    if position >= len(text):
+        return f"expected JSON, found the end of the line at column {position + 1}: {reason}"
+    found = show(text[position : position + 20])
+    return f"expected JSON, found a fault at column {position + 1}, before {found}: {reason}"

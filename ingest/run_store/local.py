@@ -1,0 +1,116 @@
+"""A manifest on a local (or network) file system, its journal beside it.
+
+The lock is ``flock`` on the journal: the kernel gives it back when a run dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from ingest.errors import ManifestError
+
+BUSY = "another run is open on this manifest; wait for it to end, or look with `ingest status`"
+
+
+class LocalRunStore:
+    """A manifest at ``path`` and its journal at ``path.journal`` (mode 0600, locked by flock)."""
+
+    def __init__(self, path: str) -> None:
+        self.location = path
+        self._manifest = Path(path)
+        self._journal = Path(path + ".journal")
+        self._fd: int | None = None
+
+    def open(self) -> None:
+        if self._manifest.is_dir():
+            raise ManifestError(f"{self.location}: is a folder; --manifest wants a file")
+        try:
+            self._manifest.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = self._open_locked()
+            self._trim_torn_line()
+        except OSError as error:
+            raise ManifestError(
+                f"{self._journal}: cannot be written ({error.strerror}); "
+                "--manifest needs a place that this user may write"
+            ) from None
+
+    def _open_locked(self) -> int:
+        while True:
+            fd = os.open(self._journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                raise ManifestError(f"{self.location}: {BUSY}") from None
+            # The run that had it may have removed the file between our open and our lock.
+            with contextlib.suppress(FileNotFoundError):
+                if os.fstat(fd).st_ino == self._journal.stat().st_ino:
+                    return fd
+            os.close(fd)
+
+    def _trim_torn_line(self) -> None:
+        """Cut off what a crash left of a line, so that the next one begins on its own."""
+        assert self._fd is not None
+        content = self.read_journal()
+        os.ftruncate(self._fd, content.rfind(b"\n") + 1)
+
+    def close(self) -> None:
+        if self._fd is None:
+            return
+        if os.fstat(self._fd).st_size == 0:
+            self._journal.unlink(missing_ok=True)
+        os.close(self._fd)
+        self._fd = None
+
+    def in_use(self) -> bool:
+        try:
+            fd = os.open(self._journal, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def read_manifest(self) -> bytes | None:
+        return self._read(self._manifest)
+
+    def replace_manifest(self, content: bytes) -> None:
+        temporary = Path(f"{self.location}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._manifest)
+        except OSError as error:
+            raise ManifestError(f"{self.location}: cannot be written ({error.strerror})") from None
+
+    def read_journal(self) -> bytes:
+        return self._read(self._journal) or b""
+
+    def append(self, lines: bytes) -> None:
+        assert self._fd is not None, "append needs an open store"
+        view = memoryview(lines)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        os.fsync(self._fd)
+
+    def clear_journal(self) -> None:
+        assert self._fd is not None, "clear_journal needs an open store"
+        os.ftruncate(self._fd, 0)
+        os.fsync(self._fd)
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None

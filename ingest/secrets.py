@@ -1,0 +1,98 @@
+"""The two secrets of a run, in types that do not show them: the API key and presigned URLs.
+
+The driver alone reads the key. Presigned URLs travel to workers, so they are pickled whole; what
+hides is their ``repr`` and ``str``, which is what logs, errors and dashboards print.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import SecretStr
+
+from ingest.errors import NotAuthorised, UsageError
+
+API_KEY_VARIABLE = "TOGETHER_API_KEY"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PresignedUrl:
+    """A URL whose holder may write (one part of) one file, with the headers it was signed for."""
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<presigned URL at {self.host}>"
+
+    __str__ = __repr__
+
+    @property
+    def host(self) -> str:
+        """The host, which is no secret and helps in a message."""
+        return urlsplit(self.url).hostname or "?"
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the store will stop to honour it, as an S3 URL tells; None when it does not."""
+        query = parse_qs(urlsplit(self.url).query)
+        try:
+            signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ")
+            lifetime = timedelta(seconds=int(query["X-Amz-Expires"][0]))
+        except (KeyError, ValueError):
+            return None
+        return signed.replace(tzinfo=timezone.utc) + lifetime
+
+    def expires_within(self, seconds: float) -> bool:
+        """Whether fewer than ``seconds`` are left; a URL that tells no expiry never expires."""
+        expiry = self.expires_at
+        return expiry is not None and expiry - datetime.now(timezone.utc) < timedelta(
+            seconds=seconds
+        )
+
+
+def read_api_key(key_file: str | None = None, secret_arn: str | None = None) -> SecretStr:
+    """The API key: from ``key_file``, else from AWS Secrets Manager, else from the environment.
+
+    Raises:
+        UsageError: the file or the secret cannot be read.
+        NotAuthorised: no place holds a key.
+    """
+    if key_file:
+        try:
+            key = Path(key_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--api-key-file {key_file}: cannot be read ({error})") from None
+    elif secret_arn:
+        key = _read_secret(secret_arn)
+    else:
+        key = os.environ.get(API_KEY_VARIABLE, "")
+    key = key.strip()
+    if not key:
+        raise NotAuthorised(
+            f"no API key: set {API_KEY_VARIABLE}, or pass --api-key-file or --api-key-secret"
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        # Not told which character: it would be a part of the key.
+        raise NotAuthorised("the API key holds a blank, a line break or a non-ASCII character")
+    return SecretStr(key)
+
+
+def _read_secret(arn: str) -> str:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    # arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME names its region; a bare name does not.
+    fields = arn.split(":")
+    region = fields[3] if len(fields) > 3 else None
+    try:
+        client = boto3.client("secretsmanager", region_name=region)
+        return str(client.get_secret_value(SecretId=arn)["SecretString"])
+    except KeyError:
+        raise UsageError(f"--api-key-secret {arn}: is binary; a string was expected") from None
+    except (BotoCoreError, ClientError) as error:
+        raise UsageError(f"--api-key-secret {arn}: cannot be read ({error})") from None

@@ -1,0 +1,217 @@
+"""Puts the parts together and runs the server in the foreground.
+
+`run` is what ``ingest serve`` calls. `ingest.serve.in_thread` runs a `Server` for tests and demos.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import ipaddress
+import signal
+from collections.abc import Coroutine
+from typing import IO, Any
+
+from aiohttp import web
+
+from ingest.errors import UsageError
+from ingest.serve.calls import Endpoint, RequestLog, Where
+from ingest.serve.control import add_control_routes
+from ingest.serve.disk import URL_PREFIX, DiskStorage
+from ingest.serve.endpoints import FilesApi
+from ingest.serve.faults import FaultScript
+from ingest.serve.gate import Gate, Handler
+from ingest.serve.processing import Processing
+from ingest.serve.records import Catalog
+from ingest.serve.settings import ServeSettings
+from ingest.serve.storage import Storage
+from ingest.serve.storage_put import StoragePut
+from ingest.serve.wire import ApiError, file_object
+
+_READ_BUFFER_BYTES = 2**20  # how far a connection reads ahead of the disk
+_LARGEST_API_BODY_BYTES = 2**20
+
+
+class Server:
+    """One running server. `start` and `stop` belong to one event loop."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
+        self.base_url = ""
+        self.storage: Storage
+        self._lock: IO[str] | None = None
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+        self._port = settings.port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen; `base_url` is known from here on.
+
+        Raises:
+            UsageError: the data directory is in use, or the address cannot be listened on.
+        """
+        settings = self.settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(settings)
+        self._catalog = Catalog(settings.data_dir / "files")
+        self.storage = _storage(settings)
+        self._processing = Processing(self._catalog, self.storage)
+        self._script = FaultScript(refuse=lambda seconds: self._spawn(self._refuse(seconds)))
+        api = FilesApi(settings, self._catalog, self.storage, self._processing)
+        self._runner = web.AppRunner(
+            self._app(api),
+            access_log=None,  # it would hold signed URLs
+            shutdown_timeout=1.0,
+            read_bufsize=_READ_BUFFER_BYTES,
+        )
+        await self._runner.setup()
+        try:
+            await self._listen()
+        except OSError as error:
+            await self.stop()
+            message = f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+            raise UsageError(message) from error
+        self._processing.start()
+        self._spawn(api.resume_joins())
+
+    async def stop(self) -> None:
+        """Stop listening, cut stalled connections, and end background work where it is."""
+        self._script.clear()
+        for task in self._tasks:
+            task.cancel()
+        await self._processing.close()
+        await self.storage.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._lock is not None:
+            self._lock.close()
+
+    async def file_objects(self) -> list[dict[str, Any]]:
+        """The file objects that clients can see."""
+        return [file_object(record) for record in self._catalog if record.finished]
+
+    async def stored_bytes(self, file_id: str) -> bytes:
+        """A file's bytes, for tests; raises KeyError if storage has none."""
+        size = await self.storage.size_bytes(file_id)
+        if size is None:
+            raise KeyError(file_id)
+        return b"".join([piece async for piece in self.storage.read(file_id, 0, size)])
+
+    async def processed(self, file_id: str) -> dict[str, Any]:
+        """The file object once its processing has ended; raises KeyError if there is no file."""
+        return file_object(await self._processing.ended(file_id))
+
+    def _app(self, api: FilesApi) -> web.Application:
+        app = web.Application(
+            middlewares=[_routing_errors], client_max_size=_LARGEST_API_BODY_BYTES
+        )
+        log = RequestLog()
+        key = self.settings.api_key.get_secret_value()
+        gate = Gate(key, self._catalog, self._script, log)
+        calls: list[tuple[str, str, Where, Endpoint]] = [
+            ("POST", "/files", "create", api.create),
+            ("GET", "/files", "list", api.list),
+            ("POST", "/files/multipart/initiate", "initiate", api.initiate),
+            ("POST", "/files/multipart/complete", "complete", api.complete),
+            ("POST", "/files/multipart/abort", "abort", api.abort),
+            ("POST", "/files/{file_id}/preprocess", "preprocess", api.preprocess),
+            ("GET", "/files/{file_id}/content", "content", api.content),
+            ("GET", "/files/{file_id}", "retrieve", api.retrieve),
+            ("DELETE", "/files/{file_id}", "delete", api.delete),
+        ]
+        for method, path, where, endpoint in calls:
+            for prefix in ("/v1", ""):
+                app.router.add_route(method, prefix + path, gate.handler(where, endpoint))
+        if isinstance(self.storage, DiskStorage):
+            storage_put = StoragePut(self.settings, self._catalog, self.storage)
+            path = URL_PREFIX + "{file_id}"
+            app.router.add_route("PUT", path, gate.handler("put", storage_put.put))
+        add_control_routes(app, gate, self._script, log)
+        return app
+
+    async def _listen(self) -> None:
+        assert self._runner is not None
+        self._site = web.TCPSite(self._runner, self.settings.host, self._port)
+        await self._site.start()
+        self._port = self._runner.addresses[0][1]
+        self.base_url = f"http://{_reachable(self.settings.host)}:{self._port}/v1"
+
+    async def _refuse(self, seconds: float) -> None:
+        """Close the listening socket and all connections, and listen again later."""
+        assert self._site is not None
+        assert self._runner is not None
+        assert self._runner.server is not None
+        await self._site.stop()
+        for connection in self._runner.server.connections:
+            connection.force_close()
+        await self._script.hold(seconds)
+        await self._listen()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def run(settings: ServeSettings) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Prints the base URL as the first line on stdout once connections are accepted.
+
+    Raises:
+        UsageError: the data directory is in use, or the address cannot be listened on.
+    """
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: ServeSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    server = Server(settings)
+    await server.start()
+    print(server.base_url, flush=True)
+    await stop.wait()
+    await server.stop()
+
+
+def _reachable(host: str) -> str:
+    """A host for a URL that leads to a listening address; of "all addresses", the loopback one."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return str(address) if address.version == 4 else f"[{address}]"
+
+
+def _lock(settings: ServeSettings) -> IO[str]:
+    """Hold the data directory: two servers on one would undo each other's work."""
+    lock = (settings.data_dir / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise UsageError(f"{settings.data_dir} is in use by another server") from None
+    return lock
+
+
+def _storage(settings: ServeSettings) -> Storage:
+    if settings.storage is None:
+        return DiskStorage(settings.data_dir, settings.url_expiry_s)
+    from ingest.serve.s3 import S3Storage  # boto3 takes a while to import
+
+    return S3Storage(settings.storage, settings.s3_endpoint, settings.url_expiry_s)
+
+
+@web.middleware
+async def _routing_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """No such path, or not by this method: the API's JSON there too."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        message = f"{request.method} {request.path}: {error.reason}"
+        return ApiError(error.status, message, code="not_found").response()

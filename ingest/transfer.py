@@ -1,0 +1,235 @@
+"""Sending one body: the PUT of a byte range of an upload file to a presigned URL.
+
+``put_body`` runs in a worker (a thread of the local engine, an actor of Ray): it takes one
+``PutTask``, makes one attempt and returns one ``PutResult``. Whether and when to try again is the
+driver's decision (``ingest.upload``). The bytes stream from the source to the socket; they are
+never held, and never carry the API key. No error shows the URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+from xml.etree import ElementTree
+
+import requests
+
+from ingest.errors import Permanent, Retryable, UploadError, UrlExpired
+from ingest.files import Segment
+from ingest.retries import is_retryable, redacted, retry_after_s
+from ingest.secrets import PresignedUrl
+from ingest.sources import open_segments
+from ingest.watched_http import Watchdog, thread_session
+
+STALL_TIMEOUT_S = 60.0
+"""A connection that takes or gives no byte for this long is dead."""
+
+_BLOCK_BYTES = 1 << 20
+_MAX_REDIRECTS = 20
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# What S3 answers with status 400 although the request itself was right.
+_PASSING_CODES = frozenset({"RequestTimeout", "IncompleteBody", "BadDigest", "SlowDown"})
+_EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired"})
+
+
+@dataclass(frozen=True, slots=True)
+class PutTask:
+    """One attempt to send the bytes ``[offset, offset + length)`` of ``segments``.
+
+    Attributes:
+        label: how messages name it (``"train.jsonl part 3"``).
+        timeout_s: wall clock seconds for the whole attempt, its reply included.
+        rate_bytes_s: this attempt's share of the bandwidth; None sends as fast as it goes.
+        local: the API is on this machine, or the user waived safety: plain http and private
+            addresses are fine.
+    """
+
+    label: str
+    segments: tuple[Segment, ...]
+    offset: int
+    length: int
+    url: PresignedUrl
+    timeout_s: float
+    rate_bytes_s: float | None = None
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """What the store acknowledged.
+
+    Attributes:
+        etag: unquoted; empty when the reply had none.
+        md5: of the bytes that were sent, in hex.
+        opaque_etag: the reply says that its ETag is not the MD5 (KMS encryption).
+    """
+
+    etag: str
+    md5: str
+    sent_bytes: int
+    seconds: float
+    opaque_etag: bool
+
+
+def put_body(task: PutTask) -> PutResult:
+    """Send one body, following redirects of the store.
+
+    Raises:
+        Retryable: a passing fault; nothing, or an unacknowledged part, has arrived.
+        UrlExpired: the store no longer honours the URL.
+        SourceChanged: the source is not what was planned.
+        Permanent: the store refuses, and would again.
+    """
+    started = time.monotonic()
+    deadline = started + task.timeout_s
+    url = task.url.url
+    _refuse_plain_http(url, task)
+    if task.url.expires_within(0):
+        raise UrlExpired(f"{task.label}: its presigned URL has expired")
+    for _ in range(_MAX_REDIRECTS + 1):
+        reply, md5, sent = _put_once(url, task, deadline)
+        if reply.status_code in _REDIRECTS and "Location" in reply.headers:
+            url = urljoin(url, reply.headers["Location"])
+            _refuse_unsafe_redirect(url, task)
+            continue
+        if not reply.ok:
+            raise _fault(reply, task)
+        return PutResult(
+            etag=reply.headers.get("ETag", "").strip().removeprefix("W/").strip('"'),
+            md5=md5,
+            sent_bytes=sent,
+            seconds=time.monotonic() - started,
+            opaque_etag="kms" in reply.headers.get("x-amz-server-side-encryption", "").lower()
+            or "x-amz-server-side-encryption-customer-algorithm" in reply.headers,
+        )
+    raise Permanent(f"{task.label}: the store redirected more than {_MAX_REDIRECTS} times")
+
+
+def _put_once(url: str, task: PutTask, deadline: float) -> tuple[requests.Response, str, int]:
+    """One PUT without following anything; (reply, MD5 in hex, bytes sent)."""
+    with open_segments(task.segments, task.offset, task.length) as stream:
+        body = _Body(stream.read, task.length, deadline, task.rate_bytes_s)
+        watchdog = Watchdog(deadline)
+        try:
+            with watchdog:
+                reply = thread_session().put(
+                    url,
+                    data=body,
+                    headers=task.url.headers,
+                    timeout=(STALL_TIMEOUT_S, STALL_TIMEOUT_S),
+                    allow_redirects=False,
+                )
+        except requests.exceptions.SSLError:
+            raise Permanent(f"{task.label}: TLS with {task.url.host} failed") from None
+        except (requests.RequestException, _OutOfTime) as error:
+            raise _connection_fault(error, task, body, watchdog.fired) from None
+    if reply.ok and body.sent != task.length:
+        raise Retryable(f"{task.label}: sent {body.sent} of {task.length} bytes")
+    return reply, body.md5.hexdigest(), body.sent
+
+
+def _connection_fault(
+    error: Exception, task: PutTask, body: _Body, out_of_time: bool
+) -> UploadError:
+    if out_of_time or isinstance(error, _OutOfTime):
+        rate = body.sent / task.timeout_s / 1e6
+        return Retryable(
+            f"{task.label}: not sent within {task.timeout_s:g} s ({body.sent} of {task.length} "
+            f"bytes, {rate:.2f} MB/s); a slow link wants a smaller --part-size"
+        )
+    if task.url.expires_within(0):
+        return UrlExpired(f"{task.label}: its presigned URL expired while it was being sent")
+    kind = "no byte moved for a minute" if isinstance(error, requests.Timeout) else "broke"
+    return Retryable(
+        f"{task.label}: the connection to {task.url.host} {kind} after {body.sent} of "
+        f"{task.length} bytes ({type(error).__name__})"
+    )
+
+
+def _fault(reply: requests.Response, task: PutTask) -> UploadError:
+    """The error that the store's reply stands for."""
+    code, text = _s3_error(reply)
+    message = f"{task.label}: the store answered {reply.status_code} {code} {text}".rstrip()
+    status = reply.status_code
+    expired = code in _EXPIRED_CODES or "expired" in text.lower() or task.url.expires_within(0)
+    if status in (400, 403) and expired:
+        return UrlExpired(message)
+    if code in _PASSING_CODES or is_retryable(status, reply.headers):
+        return Retryable(message, retry_after_s(reply.headers))
+    return Permanent(message)
+
+
+def _s3_error(reply: requests.Response) -> tuple[str, str]:
+    """``<Code>`` and ``<Message>`` of an S3 error; empty where the body is something else."""
+    try:
+        root = ElementTree.fromstring(reply.content)  # noqa: S314 - expat bounds entity expansion
+    except ElementTree.ParseError:
+        return "", ""
+    fields = {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in root}
+    return redacted(fields.get("Code", "")), redacted(fields.get("Message", ""))
+
+
+def _refuse_plain_http(url: str, task: PutTask) -> None:
+    if urlsplit(url).scheme != "https" and not task.local:
+        raise Permanent(f"{task.label}: the store's URL is not https; --insecure allows it")
+
+
+def _refuse_unsafe_redirect(url: str, task: PutTask) -> None:
+    """A store may send us to another public host, never into the network we run in."""
+    _refuse_plain_http(url, task)
+    if task.local:
+        return
+    host = urlsplit(url).hostname or ""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        raise Retryable(f"{task.label}: redirected to {host}, which cannot be resolved") from None
+    for *_, address in found:
+        if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global:
+            raise Permanent(f"{task.label}: the store redirected to a private address ({host})")
+
+
+class _OutOfTime(Exception):
+    """The attempt's deadline passed while its body was being read."""
+
+
+class _Body:
+    """What requests sends: counts, hashes and paces the bytes as they are read."""
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        length: int,
+        deadline: float,
+        rate_bytes_s: float | None,
+    ) -> None:
+        self.sent = 0
+        self.md5 = hashlib.md5(usedforsecurity=False)
+        self._read = read
+        self._length = length
+        self._deadline = deadline
+        self._rate_bytes_s = rate_bytes_s
+        self._started = time.monotonic()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, _size: int = -1) -> bytes:
+        """The next block; urllib3 asks for 16 KiB, and a larger one costs less CPU a byte."""
+        self._pace()
+        if time.monotonic() > self._deadline:
+            raise _OutOfTime
+        block = self._read(min(_BLOCK_BYTES, self._length - self.sent))
+        self.md5.update(block)
+        self.sent += len(block)
+        return block
+
+    def _pace(self) -> None:
+        if self._rate_bytes_s:
+            due = self._started + self.sent / self._rate_bytes_s
+            time.sleep(max(0.0, min(due, self._deadline) - time.monotonic()))

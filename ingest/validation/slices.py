@@ -1,0 +1,29 @@
+"""``validate_slice``: one validation task, from opening the source to its result.
+
+Runs in a worker, called by a process pool or a Ray task; it keeps nothing from call to call.
+"""
+
+from __future__ import annotations
+
+from ingest.files import SliceTask
+from ingest.sources import open_source
+from ingest.validation.findings import SliceResult
+from ingest.validation.jsonl import check_jsonl
+
+
+def validate_slice(task: SliceTask) -> SliceResult:
+    """Validate one slice of a dataset file.
+
+    Args:
+        task: the slice. CSV and Parquet files are one slice each.
+
+    Returns:
+        What was found, in numbers relative to the slice. Invalid data is a result.
+
+    Raises:
+        SourceChanged: the source is not what it was when it was planned.
+        SourceError: it cannot be read.
+        Retryable: its store has a passing fault.
+    """
+    with open_source(task.source) as stream:
+        return check_jsonl(task, stream)
