@@ -100,10 +100,12 @@ class JournalState:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
 
-    def latest(self, name: str) -> Attempt | None:
-        """The newest attempt on an upload file."""
-        found = [attempt for attempt in self.attempts.values() if attempt.name == name]
-        return found[-1] if found else None
+    def attempts_by_name(self) -> dict[str, list[Attempt]]:
+        """The attempts on each upload file, oldest first."""
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.attempts.values():
+            found.setdefault(attempt.name, []).append(attempt)
+        return found
 
 
 def replay(content: bytes, location: str) -> JournalState:

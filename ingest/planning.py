@@ -12,6 +12,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from ingest.files import (
@@ -41,7 +42,8 @@ class Limits:
         min_part_size_bytes: the smallest part but for the last (an S3 rule).
         max_parts: the most parts of one upload.
         max_file_size_bytes: the largest upload file.
-        shard_size_bytes: JSONL files over this are cut into several; None cuts nothing.
+        shard_size_bytes: JSONL files over this are cut into several; None cuts only those over
+            the largest upload file.
         slice_size_bytes: how much of a JSONL file one validation task takes.
     """
 
@@ -66,11 +68,9 @@ class Limits:
             raise ValueError(f"every limit must be positive: {self}")
 
     @property
-    def cut_size_bytes(self) -> int | None:
-        """The longest shard; None if nothing is to be cut."""
-        if self.shard_size_bytes is None:
-            return None
-        return min(self.shard_size_bytes, self.max_file_size_bytes)
+    def cut_size_bytes(self) -> int:
+        """The longest shard: a JSONL file over this becomes several upload files."""
+        return min(self.shard_size_bytes or self.max_file_size_bytes, self.max_file_size_bytes)
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -102,23 +102,14 @@ def part_ranges(size_bytes: int, limits: Limits) -> tuple[Part, ...]:
 
 def needs_cutting(source: SourceFile, file_type: FileType | None, limits: Limits) -> bool:
     """Whether the file is sent as several; its record borders must be looked up first."""
-    cut_size_bytes = limits.cut_size_bytes
-    return (
-        file_type == "jsonl" and cut_size_bytes is not None and source.size_bytes > cut_size_bytes
-    )
+    return file_type == "jsonl" and source.size_bytes > limits.cut_size_bytes
 
 
 def why_not_cut(source: SourceFile, file_type: FileType | None, limits: Limits) -> str | None:
     """Why a file above a size limit is not cut, and what to do; None if it is, or need not be."""
-    if needs_cutting(source, file_type, limits):
+    if file_type == "jsonl" or source.size_bytes <= limits.cut_size_bytes:
         return None
-    size_bytes = source.size_bytes
-    too_large = size_bytes > limits.max_file_size_bytes
-    limit = limits.cut_size_bytes or limits.max_file_size_bytes
-    if size_bytes <= limit:
-        return None
-    if file_type == "jsonl":
-        return f"over the largest file of {limit:,} bytes; set a shard size to have it cut"
+    too_large = source.size_bytes > limits.max_file_size_bytes
     kind = file_type or "unknown"
     advice = "write it as several files" if too_large else "it is sent whole"
     return f"only jsonl files can be cut, this one is {kind}; {advice}"
@@ -145,7 +136,7 @@ def plan_upload_files(
         if file_type is None:
             raise ValueError(f"{source.uri}: not a dataset file, it cannot be planned")
         edges = _edges(source.size_bytes, borders.get(source.uri, ()))
-        ranges = list(zip(edges, edges[1:], strict=False))
+        ranges = list(pairwise(edges))
         for name, (start, end) in zip(names[source.uri], ranges, strict=True):
             files.append(
                 UploadFile(
@@ -169,12 +160,12 @@ def slice_ranges(
     A slice never lies in two shards, so that the counts of its slices add up to a shard's.
     An empty file has one empty slice: somebody has to say that it is empty.
     """
-    slices = []
+    slices: list[tuple[int, int]] = []
     edges = _edges(size_bytes, borders)
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         count = max(1, _ceil_div(end - start, slice_size_bytes))
         cuts = [start + (end - start) * n // count for n in range(count + 1)]
-        slices += zip(cuts, cuts[1:], strict=False)
+        slices += pairwise(cuts)
     return tuple(slices)
 
 
@@ -200,7 +191,7 @@ def plan_slices(
 
 def _edges(size_bytes: int, borders: Sequence[int]) -> list[int]:
     edges = [0, *borders, size_bytes]
-    if borders and any(start >= end for start, end in zip(edges, edges[1:], strict=False)):
+    if borders and any(start >= end for start, end in pairwise(edges)):
         raise ValueError(f"borders {list(borders)} do not rise within a file of {size_bytes} bytes")
     return edges
 
@@ -228,30 +219,37 @@ def _unique_names(
     """The names of each source's upload files, by URI, no two alike.
 
     Every source starts with its own name (depth 0). Of those that claim the same name, the one
-    that is alone at the lowest depth keeps it; the others take in one more folder, and so on
-    until nothing is shared. The outcome does not depend on the order of the sources.
+    that took in the fewest folders keeps it if it is the only such one; the others take in one
+    more, and so on until nothing is shared. The outcome does not depend on the order of sources.
     """
     depths = {source.uri: 0 for source in sources}
     if len(depths) != len(sources):
         raise ValueError("a source is planned twice")
-    claims = {uri: _claimed(uri, 0, shard_counts.get(uri, 1)) for uri in depths}
-    while True:
-        claimants = defaultdict(list)
-        for uri, names in claims.items():
-            for name in names:
-                claimants[name].append(uri)
-        deeper = set()
-        for uris in claimants.values():
-            if len(uris) > 1:
-                lowest = min(depths[uri] for uri in uris)
-                holders = [uri for uri in uris if depths[uri] == lowest]
-                deeper.update(uris if len(holders) > 1 else set(uris) - set(holders))
-        if not deeper:
-            break
+    claims: dict[str, tuple[str, ...]] = {}
+    deeper = set(depths)
+    while deeper:
+        for uri in deeper:
+            claims[uri] = _claimed(uri, depths[uri], shard_counts.get(uri, 1))
+        deeper = _losers(claims, depths)
         for uri in deeper:
             depths[uri] += 1
-            claims[uri] = _claimed(uri, depths[uri], shard_counts.get(uri, 1))
     return {uri: names[1:] or names for uri, names in claims.items()}
+
+
+def _losers(claims: Mapping[str, tuple[str, ...]], depths: Mapping[str, int]) -> set[str]:
+    """The sources that must give up a name which another one claims with more right, or as much."""
+    claimants: dict[str, list[tuple[int, bool, str]]] = defaultdict(list)
+    for uri, names in claims.items():
+        for name in names:
+            # A file that is really called a-00001-of-00002.jsonl goes before a shard of a.jsonl.
+            claimants[name].append((depths[uri], name != names[0], uri))
+    losers: set[str] = set()
+    for rivals in claimants.values():
+        first, *others = sorted(rivals)
+        losers.update(uri for _, _, uri in others)
+        if others and others[0][:2] == first[:2]:
+            losers.add(first[2])
+    return losers
 
 
 def _claimed(uri: str, depth: int, shards: int) -> tuple[str, ...]:

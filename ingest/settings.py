@@ -130,6 +130,7 @@ class PublishSettings(PlanSettings):
         part_timeout: wall clock seconds for one attempt of a part.
         max_in_flight: bodies in flight over all files.
         max_bandwidth: bytes a second over all workers.
+        etag: ``strict`` refuses a store whose ETags are not the MD5s of what was sent.
         wait: follow the server's processing of each file to its end.
     """
 
@@ -144,4 +145,5 @@ class PublishSettings(PlanSettings):
     part_timeout: float = Field(default=300.0, gt=0, le=3600)
     max_in_flight: int = Field(default=16, ge=1)
     max_bandwidth: Size | None = None
+    etag: Literal["auto", "strict"] = "auto"
     wait: bool = False

@@ -26,18 +26,21 @@ class Watchdog:
     def __init__(self, deadline: float) -> None:
         self.fired = False
         self._connections: list[HTTPConnection] = []
-        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._fire)
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self.fire)
         self._timer.daemon = True
 
     def __enter__(self) -> None:
         _of_thread.connections = self._connections
+        _live.add(self)
         self._timer.start()
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+        _live.discard(self)
         _of_thread.connections = []
 
-    def _fire(self) -> None:
+    def fire(self) -> None:
+        """Cut now."""
         self.fired = True
         for connection in self._connections:
             sock = connection.sock
@@ -45,6 +48,15 @@ class Watchdog:
                 # It may have ended by itself in the same moment.
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
+
+
+_live: set[Watchdog] = set()
+
+
+def cut_all() -> None:
+    """Cut every watched connection of this process: the run is over."""
+    for watchdog in list(_live):
+        watchdog.fire()
 
 
 class _OfThread(threading.local):

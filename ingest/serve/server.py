@@ -9,8 +9,10 @@ import asyncio
 import fcntl
 import ipaddress
 import signal
-from collections.abc import Coroutine
-from typing import IO, Any
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -38,12 +40,9 @@ class Server:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self.base_url = ""
-        self.storage: Storage
-        self._lock: IO[str] | None = None
-        self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
         self._port = settings.port
         self._tasks: set[asyncio.Task[None]] = set()
+        self._exits = AsyncExitStack()
 
     async def start(self) -> None:
         """Listen; `base_url` is known from here on.
@@ -51,14 +50,27 @@ class Server:
         Raises:
             UsageError: the data directory is in use, or the address cannot be listened on.
         """
-        settings = self.settings
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Cut stalled connections, stop listening, and end background work where it is."""
+        await self._exits.aclose()
+
+    async def _start(self) -> None:
+        settings, exits = self.settings, self._exits
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(settings)
+        exits.enter_context(_locked(settings.data_dir))
         self._catalog = Catalog(settings.data_dir / "files")
-        self.storage = _storage(settings)
-        self._processing = Processing(self._catalog, self.storage)
+        self._storage = _storage(settings)
+        exits.push_async_callback(self._storage.close)
+        self._processing = Processing(self._catalog, self._storage)
+        exits.push_async_callback(self._processing.close)
         self._script = FaultScript(refuse=lambda seconds: self._spawn(self._refuse(seconds)))
-        api = FilesApi(settings, self._catalog, self.storage, self._processing)
+        api = FilesApi(settings, self._catalog, self._storage, self._processing)
         self._runner = web.AppRunner(
             self._app(api),
             access_log=None,  # it would hold signed URLs
@@ -66,26 +78,12 @@ class Server:
             read_bufsize=_READ_BUFFER_BYTES,
         )
         await self._runner.setup()
-        try:
-            await self._listen()
-        except OSError as error:
-            await self.stop()
-            message = f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
-            raise UsageError(message) from error
+        exits.push_async_callback(self._runner.cleanup)
+        exits.callback(self._end_tasks)
+        exits.callback(self._script.clear)
+        await self._listen()
         self._processing.start()
         self._spawn(api.resume_joins())
-
-    async def stop(self) -> None:
-        """Stop listening, cut stalled connections, and end background work where it is."""
-        self._script.clear()
-        for task in self._tasks:
-            task.cancel()
-        await self._processing.close()
-        await self.storage.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-        if self._lock is not None:
-            self._lock.close()
 
     async def file_objects(self) -> list[dict[str, Any]]:
         """The file objects that clients can see."""
@@ -93,10 +91,10 @@ class Server:
 
     async def stored_bytes(self, file_id: str) -> bytes:
         """A file's bytes, for tests; raises KeyError if storage has none."""
-        size = await self.storage.size_bytes(file_id)
+        size = await self._storage.size_bytes(file_id)
         if size is None:
             raise KeyError(file_id)
-        return b"".join([piece async for piece in self.storage.read(file_id, 0, size)])
+        return b"".join([piece async for piece in self._storage.read(file_id, 0, size)])
 
     async def processed(self, file_id: str) -> dict[str, Any]:
         """The file object once its processing has ended; raises KeyError if there is no file."""
@@ -123,24 +121,26 @@ class Server:
         for method, path, where, endpoint in calls:
             for prefix in ("/v1", ""):
                 app.router.add_route(method, prefix + path, gate.handler(where, endpoint))
-        if isinstance(self.storage, DiskStorage):
-            storage_put = StoragePut(self.settings, self._catalog, self.storage)
+        if isinstance(self._storage, DiskStorage):
+            storage_put = StoragePut(self.settings, self._catalog, self._storage)
             path = URL_PREFIX + "{file_id}"
             app.router.add_route("PUT", path, gate.handler("put", storage_put.put))
         add_control_routes(app, gate, self._script, log)
         return app
 
     async def _listen(self) -> None:
-        assert self._runner is not None
-        self._site = web.TCPSite(self._runner, self.settings.host, self._port)
-        await self._site.start()
+        host = self.settings.host
+        self._site = web.TCPSite(self._runner, host, self._port)
+        try:
+            await self._site.start()
+        except OSError as error:
+            message = f"cannot listen on {host}:{self._port}: {error.strerror}"
+            raise UsageError(message) from error
         self._port = self._runner.addresses[0][1]
-        self.base_url = f"http://{_reachable(self.settings.host)}:{self._port}/v1"
+        self.base_url = f"http://{_reachable(host)}:{self._port}/v1"
 
     async def _refuse(self, seconds: float) -> None:
         """Close the listening socket and all connections, and listen again later."""
-        assert self._site is not None
-        assert self._runner is not None
         assert self._runner.server is not None
         await self._site.stop()
         for connection in self._runner.server.connections:
@@ -152,6 +152,10 @@ class Server:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
 
 def run(settings: ServeSettings) -> None:
@@ -188,15 +192,15 @@ def _reachable(host: str) -> str:
     return str(address) if address.version == 4 else f"[{address}]"
 
 
-def _lock(settings: ServeSettings) -> IO[str]:
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
     """Hold the data directory: two servers on one would undo each other's work."""
-    lock = (settings.data_dir / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise UsageError(f"{settings.data_dir} is in use by another server") from None
-    return lock
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"{data_dir} is in use by another server") from None
+        yield
 
 
 def _storage(settings: ServeSettings) -> Storage:

@@ -166,7 +166,7 @@ def _take_file(path: str, name: str, found: _Found) -> None:
     try:
         found.take(stat_local(path, name))
     except SourceError as error:
-        dangling = os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114
+        dangling = isinstance(error.__cause__, FileNotFoundError)
         message = "a symbolic link that leads to nothing; remove or mend it"
         found.refuse(
             path,
@@ -179,10 +179,17 @@ def _entries(folder: str, found: _Found) -> list[tuple[str, str, bool]]:
     """The ``(name, path, is a folder)`` of a folder's entries, sorted; none if unreadable."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry.name, entry.path, entry.is_dir()) for entry in entries)
+            return sorted((entry.name, entry.path, _is_folder(entry)) for entry in entries)
     except OSError as error:
         found.refuse(folder, "file.unreadable", f"the folder cannot be listed: {error.strerror}")
         return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links: it is told when it is taken as a file
+        return False
 
 
 def _walk(

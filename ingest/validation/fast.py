@@ -16,9 +16,9 @@ Where msgspec reads otherwise than Python's ``json``, and what is done about it:
 - It takes newlines as white space, so several records on a line, or one record on several, pass
   ``decode_lines``: here each line is decoded by itself.
 - It does not look at the UTF-8 of what it skips: Arrow has, for the whole batch.
-- It reads integers of any length, and nests deeper than the rules allow: lines long enough to
-  hold such a thing are looked at first (``_is_plain``). Lone surrogates, NaN and Infinity it
-  refuses; the rules accept them in their own time.
+- It reads integers of any length, and nests deeper than the rules allow. A line that is long
+  enough to hold such a thing besides its text is searched for it (``_is_plain``).
+- Lone surrogates, NaN and Infinity it refuses; the rules accept them in their own time.
 - Of a repeated key it keeps the last value, like Python, but refuses the record when an earlier
   one has the wrong type.
 """
@@ -26,9 +26,11 @@ Where msgspec reads otherwise than Python's ``json``, and what is done about it:
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -37,8 +39,10 @@ from ingest.files import Purpose, RuleSet
 from ingest.rules.content import IMAGE_PREFIXES, MAX_IMAGE_URL_CHARACTERS, MAX_IMAGES
 from ingest.rules.json_text import MAX_INTEGER_DIGITS, MAX_NESTING
 
-_ABSENT = Raw()
-_QUOTE, _BRACKET, _N = b'"[n'
+# Stands for a key that is not there; no JSON value begins like it.
+_ABSENT = Raw(b"~")
+_first_byte = struct.Struct("c").unpack_from
+_STRING, _LIST, _NULL = (b'"',), (b"[",), (b"n",)
 # The longest one, jpeg's, comes first.
 _QUOTED_PREFIXES = tuple(f'"{prefix}'.encode() for prefix in sorted(IMAGE_PREFIXES, key=len)[::-1])
 
@@ -102,6 +106,21 @@ class _Object(Struct, gc=False):
     """Any object: all keys are unknown, and are skipped."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How lines of one format are accepted.
+
+    Attributes:
+        decode: a line to a struct; raises what does not fit.
+        is_valid: whether the struct obeys the rules that its types cannot tell.
+        text_bytes: how much of the line is strings in known places, which can hide nothing.
+    """
+
+    decode: Callable[[memoryview], Any]
+    is_valid: Callable[[Any], bool]
+    text_bytes: Callable[[Any], int]
+
+
 class FastPath:
     """Accepts lines for one rule set and purpose, and for the dataset format met last.
 
@@ -111,23 +130,21 @@ class FastPath:
 
     def __init__(self, rules: RuleSet, purpose: Purpose) -> None:
         self._strict = rules == "strict"
-        self._accepts: Callable[[memoryview], bool] | None = None
-        self.dataset_format: str | None = None
-        # Batch files are small, and their ids have to be read anyway.
         self._has_formats = purpose == "fine-tune" and rules != "basic"
-        if purpose != "batch-api" and not self._has_formats:
-            self._accepts = _accept_objects()
+        # Batch files are small, and their ids have to be decoded anyway.
+        self._way = _OBJECTS if purpose != "batch-api" and not self._has_formats else None
+        self.dataset_format: str | None = None
 
     @property
     def is_ready(self) -> bool:
         """Whether lines can be accepted; if not, a format has to be named, or none can be."""
-        return self._accepts is not None or not self._has_formats
+        return self._way is not None or not self._has_formats
 
     def expect(self, dataset_format: str) -> None:
-        """From now on accept lines of this format."""
-        if self._has_formats and dataset_format != self.dataset_format:
+        """From now on accept lines of this format, where formats apply."""
+        if self._has_formats:
             self.dataset_format = dataset_format
-            self._accepts = _BY_FORMAT[dataset_format](self._strict)
+            self._way = (_STRICT if self._strict else _STANDARD)[dataset_format]
 
     def rejected(self, buffer: bytearray, borders: list[int]) -> list[int]:
         """Return the indexes of the lines that are not accepted, in order.
@@ -137,15 +154,18 @@ class FastPath:
             borders: where lines begin in it, and the end of the last. A line may have its
                 terminator, which is white space to JSON.
         """
-        accepts = self._accepts
-        if accepts is None:
+        if self._way is None:
             return list(range(len(borders) - 1))
+        decode, is_valid, text_bytes = self._way.decode, self._way.is_valid, self._way.text_bytes
         data = memoryview(buffer)
         rejected = []
         for index, (begin, end) in enumerate(pairwise(borders)):
             try:
-                if (end - begin < _LONG_BYTES or _is_plain(buffer, begin, end)) and accepts(
-                    data[begin:end]
+                record = decode(data[begin:end])
+                if is_valid(record) and (
+                    end - begin < _LONG_BYTES
+                    or end - begin - text_bytes(record) < _LONG_BYTES
+                    or _is_plain(buffer, begin, end)
                 ):
                     continue
             except _REFUSALS:
@@ -162,124 +182,67 @@ def _is_plain(buffer: bytearray, begin: int, end: int) -> bool:
     return not _FOUR_DIGITS.search(buffer[begin:end:_SAMPLE_STEP])
 
 
-def _accept_objects() -> Callable[[memoryview], bool]:
-    decode = msgspec.json.Decoder(_Object).decode
-
-    def accepts(line: memoryview) -> bool:
-        decode(line)
-        return True
-
-    return accepts
-
-
-def _accept_conversations(strict: bool) -> Callable[[memoryview], bool]:
-    decode = msgspec.json.Decoder(_Conversation).decode
-    are_valid = _strict_messages if strict else _standard_messages
-
-    def accepts(line: memoryview) -> bool:
-        record = decode(line)
-        return are_valid(record.messages, True) and not (strict and record.tools is not _ABSENT)
-
-    return accepts
-
-
-def _accept_instructions(strict: bool) -> Callable[[memoryview], bool]:
-    decode = msgspec.json.Decoder(_Instruction).decode
-
-    def accepts(line: memoryview) -> bool:
-        record = decode(line)
-        return _is_string(record.prompt) and _is_string(record.completion)
-
-    return accepts
-
-
-def _accept_general(strict: bool) -> Callable[[memoryview], bool]:
-    decode = msgspec.json.Decoder(_General).decode
-
-    def accepts(line: memoryview) -> bool:
-        return _is_string(decode(line).text)
-
-    return accepts
-
-
-def _accept_preferences(strict: bool) -> Callable[[memoryview], bool]:
-    decode = msgspec.json.Decoder(_Preference).decode
-    are_valid = _strict_messages if strict else _standard_messages
-
-    def accepts(line: memoryview) -> bool:
-        record = decode(line)
-        messages = record.input.messages
-        return (
-            are_valid(messages, False)
-            and messages[-1].role != "assistant"
-            and _is_output(record.preferred_output[0], strict)
-            and _is_output(record.non_preferred_output[0], strict)
-        )
-
-    return accepts
-
-
-_BY_FORMAT: dict[str, Callable[[bool], Callable[[memoryview], bool]]] = {
-    "conversation": _accept_conversations,
-    "instruction": _accept_instructions,
-    "general": _accept_general,
-    "preference": _accept_preferences,
-}
-
-
 def _is_string(value: Raw) -> bool:
-    return memoryview(value)[0] == _QUOTE
+    return _first_byte(value) == _STRING
 
 
-def _is_output(output: _Output, strict: bool) -> bool:
-    if output.content is _ABSENT:
-        return not strict and output.tool_calls is not _ABSENT
-    return _is_string(output.content)
+def _is_strict_conversation(record: _Conversation) -> bool:
+    return record.tools is _ABSENT and _are_strict_messages(record.messages, True)
 
 
-def _strict_messages(messages: list[_Message], needs_assistant: bool) -> bool:
+def _is_standard_conversation(record: _Conversation) -> bool:
+    return _are_standard_messages(record.messages, True)
+
+
+def _are_strict_messages(messages: list[_Message], needs_assistant: bool) -> bool:
     """Contents are all strings or all lists, and no role speaks twice in a row."""
     previous: str | None = None
     has_assistant = not needs_assistant
     all_strings = True
     for message in messages:
         role = message.role
-        if role == previous or role == "tool" or message.content is _ABSENT:
+        if role == previous or role == "tool":
             return False
-        if memoryview(message.content)[0] != _QUOTE:
-            all_strings = False
         if role == "assistant":
             has_assistant = True
+        if _first_byte(message.content) != _STRING:
+            all_strings = False
         previous = role
     return has_assistant and previous is not None and (all_strings or _are_lists(messages))
 
 
-def _standard_messages(messages: list[_Message], needs_assistant: bool) -> bool:
+def _are_standard_messages(messages: list[_Message], needs_assistant: bool) -> bool:
     """Contents are all strings or all lists; null and tool calls may stand for strings."""
     has_assistant = not needs_assistant
     all_strings = True
     for message in messages:
-        role = message.role
-        if role == "assistant":
+        if message.role == "assistant":
             has_assistant = True
-        if message.content is _ABSENT:
-            if role != "assistant" or message.tool_calls is _ABSENT:
-                return False
-        elif (first := memoryview(message.content)[0]) != _QUOTE and first != _N:
+        if _first_byte(message.content) != _STRING:
             all_strings = False
-    return has_assistant and bool(messages) and (all_strings or _are_lists(messages))
+    return (
+        has_assistant
+        and bool(messages)
+        and (all_strings or all(map(_is_passed_over, messages)) or _are_lists(messages))
+    )
+
+
+def _is_passed_over(message: _Message) -> bool:
+    """Whether a content is a string, or one that goes with strings in ``standard``."""
+    if message.content is _ABSENT:
+        return message.role == "assistant" and message.tool_calls is not _ABSENT
+    return _first_byte(message.content) in (_STRING, _NULL)
 
 
 def _are_lists(messages: list[_Message]) -> bool:
     """Whether all contents are lists of valid items, with not too many images in all."""
     images = 0
     for message in messages:
-        content = memoryview(message.content)
-        if not content or content[0] != _BRACKET:
+        if _first_byte(message.content) != _LIST:
             return False
-        for item in _decode_items(content):
+        for item in _decode_items(message.content):
             if item.type == "text":
-                if item.text is _ABSENT or not _is_string(item.text):
+                if not _is_string(item.text):
                     return False
             elif message.role != "user" or message.weight or not _is_image(item):
                 return False
@@ -300,3 +263,71 @@ def _is_image(item: _Item) -> bool:
         bytes(url[: len(_QUOTED_PREFIXES[0])]).startswith(_QUOTED_PREFIXES)
         and len(url) <= MAX_IMAGE_URL_CHARACTERS
     )
+
+
+def _is_strict_preference(record: _Preference) -> bool:
+    return _is_preference(record, _are_strict_messages) and all(
+        _is_string(output[0].content)
+        for output in (record.preferred_output, record.non_preferred_output)
+    )
+
+
+def _is_standard_preference(record: _Preference) -> bool:
+    return _is_preference(record, _are_standard_messages) and all(
+        _is_string(output.content)
+        or (output.content is _ABSENT and output.tool_calls is not _ABSENT)
+        for output in (record.preferred_output[0], record.non_preferred_output[0])
+    )
+
+
+def _is_preference(
+    record: _Preference, are_messages: Callable[[list[_Message], bool], bool]
+) -> bool:
+    messages = record.input.messages
+    return are_messages(messages, False) and messages[-1].role != "assistant"
+
+
+def _text_bytes_of(messages: list[_Message]) -> int:
+    return sum(
+        len(message.content) for message in messages if _first_byte(message.content) == _STRING
+    )
+
+
+_OBJECTS = _Way(msgspec.json.Decoder(_Object).decode, lambda record: True, lambda record: 0)
+_GENERAL = _Way(
+    msgspec.json.Decoder(_General).decode,
+    lambda record: _is_string(record.text),
+    lambda record: len(record.text),
+)
+_INSTRUCTION = _Way(
+    msgspec.json.Decoder(_Instruction).decode,
+    lambda record: _is_string(record.prompt) and _is_string(record.completion),
+    lambda record: len(record.prompt) + len(record.completion),
+)
+
+
+def _ways(
+    is_conversation: Callable[[_Conversation], bool], is_preference: Callable[[_Preference], bool]
+) -> dict[str, _Way]:
+    return {
+        "conversation": _Way(
+            msgspec.json.Decoder(_Conversation).decode,
+            is_conversation,
+            lambda record: _text_bytes_of(record.messages),
+        ),
+        "instruction": _INSTRUCTION,
+        "general": _GENERAL,
+        "preference": _Way(
+            msgspec.json.Decoder(_Preference).decode,
+            is_preference,
+            lambda record: (
+                _text_bytes_of(record.input.messages)
+                + _text_bytes_of(record.preferred_output)
+                + _text_bytes_of(record.non_preferred_output)
+            ),
+        ),
+    }
+
+
+_STRICT = _ways(_is_strict_conversation, _is_strict_preference)
+_STANDARD = _ways(_is_standard_conversation, _is_standard_preference)

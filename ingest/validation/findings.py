@@ -107,13 +107,26 @@ class Findings:
         if len(self._problems) < self._max_problems:
             self._problems.append(Problem(line, record, path, code, message))
 
+    @property
+    def room(self) -> int:
+        """How many more problems will be kept."""
+        return max(0, self._max_problems - len(self._problems))
+
+    def count_more(self, problems: int) -> None:
+        """Count problems that there is no room for."""
+        self._problem_count += problems
+
+    def add_from(self, other: Findings) -> None:
+        """Note the broken rules that ``other`` has found, behind those noted here."""
+        self._problem_count += other._problem_count
+        self._problems.extend(other._problems[: self.room])
+
     def add_all(self, found: tuple[RecordProblem, ...], line: int, record: int) -> None:
         """Note the broken rules of one record."""
-        room = self._max_problems - len(self._problems)
         self._problem_count += len(found)
         self._problems.extend(
             Problem(line, record, problem.path, problem.code, problem.message)
-            for problem in found[: max(0, room)]
+            for problem in found[: self.room]
         )
 
     def add_not_utf8(self, line_offset: int, error: UnicodeDecodeError) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from ingest.files import SliceTask
 from ingest.sources import open_source
+from ingest.validation.csv_rows import check_csv
 from ingest.validation.findings import SliceResult
 from ingest.validation.jsonl import check_jsonl
+from ingest.validation.parquet_rows import check_parquet
 
 
 def validate_slice(task: SliceTask) -> SliceResult:
@@ -26,4 +28,10 @@ def validate_slice(task: SliceTask) -> SliceResult:
         Retryable: its store has a passing fault.
     """
     with open_source(task.source) as stream:
+        if not task.source.size_bytes:
+            return SliceResult()  # the merge says that the file is empty
+        if task.file_type == "parquet":
+            return check_parquet(task, stream)
+        if task.file_type == "csv":
+            return check_csv(task, stream)
         return check_jsonl(task, stream)

@@ -28,20 +28,29 @@ from tests.differential.sequential import Finding, check_jsonl
 References = Mapping[RuleSet, Reference]
 
 
-def generate(seed: int) -> tuple[DatasetFile, random.Random]:
+GENERATORS = {"jsonl": generate_jsonl, "csv": generate_csv, "parquet": generate_parquet}
+_SHARES = (80, 14, 6)
+
+
+def generate(
+    seed: int, file_types: tuple[str, ...] = tuple(GENERATORS)
+) -> tuple[DatasetFile, random.Random]:
     """Make the file of a seed, and the source of whatever else is random about its check."""
     rng = random.Random(seed)
-    kind = rng.random()
-    if kind < 0.80:
-        return generate_jsonl(rng), rng
-    return (generate_csv(rng) if kind < 0.94 else generate_parquet(rng)), rng
+    (drawn,) = rng.choices(tuple(GENERATORS), _SHARES)
+    file_type = drawn if drawn in file_types else rng.choice(file_types)
+    return GENERATORS[file_type](rng), rng
 
 
-def differences(seed: int, references: References, directory: Path) -> Iterator[str]:
+def differences(
+    seed: int,
+    references: References,
+    directory: Path,
+    file_types: tuple[str, ...] = tuple(GENERATORS),
+) -> Iterator[str]:
     """Say every difference over the file of one seed: with the vendor, and among our readers."""
-    file, rng = generate(seed)
-    path = directory / f"fuzz{file.suffix}"
-    path.write_bytes(file.data)
+    file, rng = generate(seed, file_types)
+    path = file.write(directory)
     slices = rng.choice((1, 2, 3, 7))
     for rules, reference in references.items():
         report = ours.check(path, rules, file.purpose, slices)
@@ -81,7 +90,9 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=sys.maxsize)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--keep", type=Path, help="keep the last file here")
+    parser.add_argument("--only", choices=tuple(GENERATORS), help="one type of file")
     settings = parser.parse_args()
+    file_types = (settings.only,) if settings.only else tuple(GENERATORS)
     deadline = time.monotonic() + settings.seconds
     files = count = 0
     with contextlib.ExitStack() as stack:
@@ -89,10 +100,12 @@ def main() -> int:
         directory.mkdir(parents=True, exist_ok=True)
         references = stack.enter_context(open_references())
         while files < settings.files and time.monotonic() < deadline:
-            for found in differences(settings.seed + files, references, directory):
+            for found in differences(settings.seed + files, references, directory, file_types):
                 count += 1
                 print(found, flush=True)
             files += 1
+            if files % 5000 == 0:
+                print(f"{files} files, {count} differences so far", file=sys.stderr, flush=True)
     last = settings.seed + files - 1
     print(f"{files} files, seeds {settings.seed} to {last}: {count} differences", file=sys.stderr)
     return 1 if count else 0

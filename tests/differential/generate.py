@@ -16,6 +16,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ingest.files import Purpose
@@ -37,6 +38,15 @@ class DatasetFile:
     suffix: str
     purpose: Purpose
     data: bytes
+
+    def write(self, directory: Path) -> Path:
+        """Write the file into a directory, in the place of the one before."""
+        path = directory / f"data{self.suffix}"
+        # A new inode: the vendor's process may still have the last file mapped into its memory,
+        # and would die of a bus error if that were cut short.
+        path.unlink(missing_ok=True)
+        path.write_bytes(self.data)
+        return path
 
 
 STRINGS = (
@@ -75,6 +85,7 @@ TOKENS = tuple(
         "- 1",
         '"\t"', '"\\x41"', '"\\u12"', '"\\', "[1,]", '{"a":1,}', "{a:1}", "//", "",
         "[" * 800 + "]" * 800,
+        "[" * 20_000 + "]" * 20_000,
     )
 )  # fmt: skip
 KEYS = (

@@ -14,7 +14,6 @@ from tests.differential import ours
 from tests.differential.cases import all_cases, exceptions
 from tests.differential.compare import BEYOND_THE_REFERENCE, difference
 from tests.differential.fuzz import differences
-from tests.differential.generate import DatasetFile
 from tests.differential.reference import Reference, open_references
 
 pytestmark = pytest.mark.vendor
@@ -39,16 +38,10 @@ def references() -> Iterator[dict[RuleSet, Reference]]:
         yield opened
 
 
-def write(file: DatasetFile, directory: Path) -> Path:
-    path = directory / f"case{file.suffix}"
-    path.write_bytes(file.data)
-    return path
-
-
 def test_hand_made_files(references: dict[RuleSet, Reference], tmp_path: Path) -> None:
     found = []
     for case in all_cases():
-        path = write(case.file, tmp_path)
+        path = case.file.write(tmp_path)
         for rules, reference in references.items():
             answer = reference.check(path, case.file.purpose)
             for slices in (1, 3):
@@ -62,7 +55,7 @@ def test_hand_made_files(references: dict[RuleSet, Reference], tmp_path: Path) -
 def test_the_hand_made_files_break_every_rule_that_can_be_compared(tmp_path: Path) -> None:
     met = set()
     for case in all_cases():
-        path = write(case.file, tmp_path)
+        path = case.file.write(tmp_path)
         report = ours.check(path, "strict", case.file.purpose)
         met |= {problem.code for problem in report.problems}
     comparable = {
@@ -75,7 +68,7 @@ def test_the_listed_exceptions_are_what_the_rules_say(
     references: dict[RuleSet, Reference], tmp_path: Path
 ) -> None:
     for exempt in exceptions():
-        path = write(exempt.file, tmp_path)
+        path = exempt.file.write(tmp_path)
         for rules in exempt.rule_sets:
             report = ours.check(path, rules, exempt.file.purpose)
             codes = {problem.code for problem in report.problems}

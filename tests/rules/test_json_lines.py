@@ -59,6 +59,7 @@ def test_a_line_is_one_json_object(line: str, expected: list[str], rules: RuleSe
     ("inner", "expected"),
     [
         pytest.param("[" * 899 + "]" * 899, [], id="900 lists"),
+        pytest.param("[" * 899 + "]" * 899 + ', "b": [{}]', [], id="900 lists, and more lists"),
         pytest.param("[" * 900 + "]" * 900, ["json.too_deep"], id="901 lists"),
         pytest.param('{"a":' * 899 + "1" + "}" * 899, [], id="900 objects"),
         pytest.param('{"a":' * 900 + "1" + "}" * 900, ["json.too_deep"], id="901 objects"),

@@ -15,9 +15,11 @@ from ingest.rules.formats import DATASET_FORMATS
 from ingest.rules.records import check_line
 
 KEYS = st.sampled_from(
-    sorted({key for f in DATASET_FORMATS for key in f.allowed("standard")})
-    + ["role", "content", "weight", "tool_calls", "type", "image_url", "url"]
-    + ["custom_id", "body", "model"]
+    [
+        *sorted({key for each in DATASET_FORMATS for key in each.allowed("standard")}),
+        *("role", "content", "weight", "tool_calls", "type", "image_url", "url"),
+        *("custom_id", "body", "model"),
+    ]
 )
 SCALARS = st.one_of(
     st.sampled_from(

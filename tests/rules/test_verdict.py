@@ -78,3 +78,37 @@ def test_every_message_can_be_written_as_utf_8_on_one_line() -> None:
     for problem in problems:
         written = f"{problem.path}: {problem.message}"
         assert len(written.encode("utf-8").splitlines()) == len(written.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": [{"type": "image_url"}]}', "found none"),
+        ('{"text": [{"type": "image_url", "image_url": null}]}', "found null"),
+        ('{"text": [{"type": "text"}]}', "found none"),
+        ('{"text": [{"type": "text", "text": []}]}', "found an empty list"),
+        ('{"messages": [{"role": "assistant"}]}', "expected content or tool_calls, found none"),
+        ('{"messages": [{"role": "user"}]}', "expected content, found none"),
+        ('{"messages": [{"role": "wizard", "content": "a"}]}', 'found "wizard"'),
+        ('{"id": 1}', 'found "id"'),
+    ],
+)
+def test_messages_say_what_was_found(line: str, said: str) -> None:
+    messages = [p.message for p in check_line(line, "standard", "fine-tune").problems]
+    assert messages[0].endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"body": {"model": "m", "prompt": ""}}', "found none"),
+        ('{"custom_id": 5, "body": {"model": "m", "prompt": ""}}', "found 5"),
+        ('{"custom_id": "", "body": {"model": "m", "prompt": ""}}', 'found ""'),
+        ('{"custom_id": "%s", "body": {}}' % ("a" * 65), "found one of 65"),
+        ('{"custom_id": "1"}', "expected a body object, found none"),
+        ('{"custom_id": "1", "body": null}', "expected a body object, found null"),
+    ],
+)
+def test_messages_on_requests_say_what_was_found(line: str, said: str) -> None:
+    messages = [p.message for p in check_line(line, "standard", "batch-api").problems]
+    assert messages[0].endswith(said)

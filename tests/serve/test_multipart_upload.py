@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -202,9 +203,21 @@ def test_a_multipart_file_is_known_by_its_checksum(wire: Wire) -> None:
 
 def test_a_part_number_of_zero_is_refused_by_storage(files_api: LocalFilesApi, wire: Wire) -> None:
     upload = wire.initiate(len(jsonl(1)), 1).json()
-    signer = files_api._server.storage.signer  # type: ignore[attr-defined]
+    signer = files_api._server._storage.signer  # type: ignore[attr-defined]
     query = {"partNumber": "0", "uploadId": upload["upload_id"]}
 
     reply = put(files_api.origin + signer.sign("PUT", f"/storage/{upload['file_id']}", query), b"x")
 
     assert (reply.status_code, "InvalidArgument" in reply.text) == (400, True)
+
+
+def test_of_two_completes_at_once_one_succeeds(files_api: LocalFilesApi, wire: Wire) -> None:
+    upload, etags = wire.initiated(PARTS)
+
+    with ThreadPoolExecutor() as threads:
+        replies = list(threads.map(lambda _: wire.complete(upload, etags), range(2)))
+
+    statuses = sorted(reply.status_code for reply in replies)
+    assert statuses in ([200, 404], [200, 409])
+    assert all("file_id" not in reply.json() for reply in replies if reply.status_code == 409)
+    assert files_api.stored_bytes(upload["file_id"]) == b"".join(PARTS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -98,10 +99,7 @@ def test_of_two_files_with_one_part_number_the_later_is_the_part(tmp_path: Path)
     for age, etag in enumerate(["c" * 32, "a" * 32, "b" * 32]):
         path = directory / f"00001-{etag}"
         path.write_bytes(etag.encode())
-        time_ns = 10**18 + age
-        import os
-
-        os.utime(path, ns=(time_ns, time_ns))
+        os.utime(path, ns=(10**18 + age, 10**18 + age))
 
     storage = DiskStorage(tmp_path, 60)
 

@@ -1,0 +1,41 @@
+"""SHA-256 of an upload file, read once from end to end: what the API calls its checksum.
+
+Runs in a worker, beside the validation of the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from ingest.files import Segment
+from ingest.sources import open_segments
+
+_BLOCK_BYTES = 4 << 20
+
+
+def digest_segments(segments: tuple[Segment, ...]) -> str:
+    """The SHA-256 of the segments' bytes, in lowercase hex.
+
+    Raises:
+        SourceChanged: a source is not the planned version.
+        SourceError, Retryable: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    with open_segments(segments, 0, sum(s.length for s in segments)) as stream:
+        while count := stream.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
+def digest_key(segments: tuple[Segment, ...]) -> str:
+    """What a digest is kept under: it stays true while no source has another version."""
+    return range_key((s.source.uri, s.source.version, s.offset, s.length) for s in segments)
+
+
+def range_key(ranges: Iterable[tuple[str, str, int, int]]) -> str:
+    """The same from ``(uri, version, offset, length)``, as a manifest keeps them."""
+    return "+".join(
+        f"{uri}@{version}[{offset}:{offset + length}]" for uri, version, offset, length in ranges
+    )

@@ -1,0 +1,424 @@
+"""One upload file from its plan to its id: the state machine of a single or multipart upload.
+
+Runs in the driver, one thread a file in progress; ``Uploader`` is shared by these threads. It
+alone initiates, completes and writes the journal, and journals its intent before each effect.
+Bodies go out through ``send``, which hands a ``PutTask`` to a worker. It must never send a byte
+to an upload whose identity (content, purpose, API, part layout) is not the planned one, and never
+repeat a step whose outcome is unknown before it has looked.
+
+A passing fault that outlasts its retries leaves the upload open, so that the next run sends only
+what is missing; a lasting one aborts it at the server.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+
+from ingest.errors import (
+    IngestError,
+    Interrupted,
+    OutcomeUnknown,
+    Permanent,
+    Retryable,
+    UrlExpired,
+)
+from ingest.files import Part, Purpose, UploadFile
+from ingest.files_api import Existing, FilesApi, MultipartTicket, RemoteFile, SingleTicket
+from ingest.files_api.wire import RefusedTicket
+from ingest.journal import Attempt, Journal, Phase, SentPart
+from ingest.retries import ATTEMPTS, backoff_s
+from ingest.secrets import PresignedUrl
+from ingest.transfer import PutResult, PutTask
+
+_MD5_HEX = re.compile(r"[0-9a-fA-F]{32}")
+_STARTS = 3
+_INTERRUPT_GRACE_S = 5.0
+# Less than this before its expiry, a URL is not worth starting with.
+_EXPIRY_MARGIN_S = 30.0
+_BAD_STATES = frozenset({"FAILED", "INVALID_FORMAT"})
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOptions:
+    """What holds for every file of a run.
+
+    Attributes:
+        parts_in_flight: parts of one file at a time.
+        rate_bytes_s: the share of the bandwidth of one body in flight.
+        local: the API is on this machine (or ``--insecure``): plain http is fine.
+        strict_etag: refuse a store whose ETags are not MD5s.
+        attempts: how often a body is tried.
+    """
+
+    purpose: Purpose
+    base_url: str
+    parts_in_flight: int = 4
+    part_timeout_s: float = 300.0
+    rate_bytes_s: float | None = None
+    local: bool = False
+    strict_etag: bool = False
+    attempts: int = ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A file that the API holds.
+
+    Attributes:
+        duplicate: it held these bytes already; nothing was sent.
+        parts: how many PUTs carried it, over all runs.
+    """
+
+    remote: RemoteFile
+    duplicate: bool
+    parts: int
+
+
+@dataclass(slots=True)
+class _Body:
+    """One PUT that is still owed: a part, or the whole file (part 0)."""
+
+    part: Part
+    url: PresignedUrl
+    tries: int = 0
+    mismatches: int = 0
+    not_before: float = 0.0
+
+
+@dataclass
+class Uploader:
+    """Uploads files, one call of ``upload`` each, from several threads.
+
+    Attributes:
+        send: gives a ``PutTask`` to a worker; the future holds its result or its error.
+        stop: set on Ctrl-C: no new body is sent, those in flight get a few seconds.
+        on_sent: called with the file's name and the acknowledged bytes.
+        note: called with a line a person should read.
+    """
+
+    api: FilesApi
+    journal: Journal
+    send: Callable[[PutTask], Future[PutResult]]
+    options: UploadOptions
+    stop: threading.Event
+    on_sent: Callable[[str, int], None]
+    note: Callable[[str], None]
+    _opaque_etags: threading.Event = field(default_factory=threading.Event)
+
+    def upload(self, file: UploadFile, sha256: str, earlier: Sequence[Attempt] = ()) -> Uploaded:
+        """Bring one file to the API, going on with the last of ``earlier`` where possible.
+
+        Raises:
+            UploadError: its type says whether running again can help; the journal keeps what was
+                reached.
+            NotAuthorised: the key is refused.
+            Interrupted: ``stop`` was set.
+        """
+        identity = self._identity(file, sha256)
+        if earlier and earlier[-1].identity == identity:
+            done = self._take_up(file, earlier[-1])
+            if done is not None:
+                return self._confirmed(file, done)
+        for attempt in earlier:
+            if attempt.base_url == self.options.base_url:
+                self._give_up(attempt)
+        for _ in range(_STARTS):
+            done = self._start(file, sha256, identity)
+            if done is not None:
+                return self._confirmed(file, done)
+            self.note(f"{file.name}: its presigned URLs expired; the upload starts anew")
+        raise Retryable(
+            f"{file.name}: the presigned URLs expired {_STARTS} times before it was sent; "
+            "a smaller --part-size or --shard-size needs less time for each"
+        )
+
+    def _identity(self, file: UploadFile, sha256: str) -> str:
+        layout = f"{len(file.parts)}x{file.parts[0].length}" if file.parts else "single"
+        return f"{sha256} {self.options.purpose} {self.options.base_url} {layout}"
+
+    # --- beginning -------------------------------------------------------------------------------
+
+    def _start(self, file: UploadFile, sha256: str, identity: str) -> Uploaded | None:
+        """A new attempt; None when its URLs expired before all was sent."""
+        self._check_stop(file)
+        attempt = Attempt(
+            attempt_id=uuid.uuid4().hex,
+            name=file.name,
+            identity=identity,
+            num_parts=len(file.parts),
+            base_url=self.options.base_url,
+        )
+        self.journal.record_initiating(attempt)
+        ticket = self._ticket(file, sha256, attempt)
+        if isinstance(ticket, Existing):
+            self.journal.record_phase(attempt, Phase.ABORTED)
+            return self._existing(file, ticket)
+        if isinstance(ticket, MultipartTicket):
+            self.journal.record_initiated(attempt, ticket.file_id, ticket.upload_id, ticket.urls)
+            return self._finish(file, attempt, ticket.urls)
+        self.journal.record_initiated(attempt, ticket.file_id)
+        return self._finish(file, attempt, (ticket.url,))
+
+    def _ticket(
+        self, file: UploadFile, sha256: str, attempt: Attempt
+    ) -> SingleTicket | MultipartTicket | Existing:
+        purpose = self.options.purpose
+        if not file.parts:
+            return self.api.create(file.name, file.file_type, purpose, sha256)
+        try:
+            return self.api.initiate(
+                file.name, file.file_type, purpose, sha256, file.size_bytes, len(file.parts)
+            )
+        except RefusedTicket as error:
+            self.journal.record_initiated(attempt, error.ticket.file_id, error.ticket.upload_id)
+            self._give_up(attempt)
+            raise Permanent(f"{file.name}: {error}") from None
+
+    def _existing(self, file: UploadFile, existing: Existing) -> Uploaded:
+        """The file a 409 names, if it is the one we would have sent."""
+        remote = self.api.find(existing.file_id)
+        where = f"{file.name}: the API says that {existing.file_id} has these bytes"
+        if remote is None:
+            raise Retryable(f"{where}, but does not find it; run again later")
+        if remote.state in _BAD_STATES:
+            raise Permanent(
+                f"{where}, and it is {remote.state}: delete that file at the API, then run again"
+            )
+        if remote.purpose != self.options.purpose:
+            raise Permanent(
+                f"{where}, but for purpose {remote.purpose}, not {self.options.purpose}: "
+                "use it there, or delete it at the API, then run again"
+            )
+        if remote.bytes is not None and remote.bytes != file.size_bytes:
+            raise Permanent(
+                f"{where}, but it has {remote.bytes} bytes, not {file.size_bytes}: "
+                "delete it at the API, then run again"
+            )
+        return Uploaded(remote, duplicate=True, parts=0)
+
+    # --- going on --------------------------------------------------------------------------------
+
+    def _take_up(self, file: UploadFile, attempt: Attempt) -> Uploaded | None:
+        """Bring an earlier attempt to its end; None when there is nothing to go on with."""
+        if attempt.file_id is None or attempt.phase in (Phase.FAILED, Phase.ABORTED):
+            return None
+        if attempt.phase in (Phase.COMPLETED, Phase.COMPLETING):
+            remote = self.api.find(attempt.file_id)
+            if remote is not None:
+                return self._completed(attempt, remote)
+            if attempt.phase is Phase.COMPLETED:
+                return None  # deleted at the API since
+            return self._finish(file, attempt, attempt.urls)
+        if not attempt.urls:
+            return None  # a single request whose body was not acknowledged
+        missing = [p for p in file.parts if p.number not in attempt.sent]
+        margin_s = _EXPIRY_MARGIN_S
+        if any(attempt.urls[p.number - 1].expires_within(margin_s) for p in missing):
+            self.note(f"{file.name}: the presigned URLs have expired; the upload starts anew")
+            return None
+        sent = sum(p.length for p in file.parts if p.number in attempt.sent)
+        self.note(
+            f"{file.name}: going on with an earlier upload, "
+            f"{len(file.parts) - len(missing)} of {len(file.parts)} parts are there"
+        )
+        self.on_sent(file.name, sent)
+        return self._finish(file, attempt, attempt.urls)
+
+    def _finish(
+        self, file: UploadFile, attempt: Attempt, urls: tuple[PresignedUrl, ...]
+    ) -> Uploaded | None:
+        """Send what is missing and complete; None when the URLs expired."""
+        try:
+            if attempt.phase is not Phase.COMPLETING:
+                self._send_all(file, attempt, urls)
+                self.journal.record_phase(attempt, Phase.COMPLETING)
+            remote = self._complete(attempt)
+        except UrlExpired:
+            self._give_up(attempt)
+            return None
+        except Permanent as error:
+            self._give_up(attempt, error)
+            raise
+        return self._completed(attempt, remote)
+
+    def _completed(self, attempt: Attempt, remote: RemoteFile) -> Uploaded:
+        if attempt.phase is not Phase.COMPLETED:
+            self.journal.record_phase(attempt, Phase.COMPLETED)
+        return Uploaded(remote, duplicate=False, parts=attempt.num_parts or 1)
+
+    # --- bodies ----------------------------------------------------------------------------------
+
+    def _send_all(self, file: UploadFile, attempt: Attempt, urls: tuple[PresignedUrl, ...]) -> None:
+        """Send every body that is not acknowledged yet, a few at a time."""
+        parts = file.parts or (Part(0, 0, file.size_bytes),)
+        waiting = [
+            _Body(part, url)
+            for part, url in zip(parts, urls, strict=True)
+            if part.number not in attempt.sent
+        ]
+        in_flight: dict[Future[PutResult], _Body] = {}
+        try:
+            while waiting or in_flight:
+                self._check_stop(file)
+                for body in self._due(waiting, len(in_flight)):
+                    in_flight[self.send(self._task(file, body))] = body
+                pause_s = min((b.not_before for b in waiting), default=0.0) - time.monotonic()
+                if not in_flight:
+                    self.stop.wait(max(0.0, pause_s))
+                    continue
+                # Woken now and then to see whether the run is being stopped.
+                finished, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    body = in_flight.pop(future)
+                    if not self._acknowledge(file, attempt, body, future):
+                        waiting.append(body)
+        finally:
+            self._settle(file, attempt, in_flight)
+
+    def _due(self, waiting: list[_Body], in_flight: int) -> Iterator[_Body]:
+        """Take from ``waiting`` what may be sent now, in order of parts."""
+        now = time.monotonic()
+        room = self.options.parts_in_flight - in_flight
+        for body in [b for b in waiting if b.not_before <= now][: max(0, room)]:
+            waiting.remove(body)
+            body.tries += 1
+            yield body
+
+    def _task(self, file: UploadFile, body: _Body) -> PutTask:
+        number = body.part.number
+        return PutTask(
+            label=f"{file.name} part {number}/{len(file.parts)}" if number else file.name,
+            segments=file.segments,
+            offset=body.part.offset,
+            length=body.part.length,
+            url=body.url,
+            timeout_s=self.options.part_timeout_s,
+            rate_bytes_s=self.options.rate_bytes_s,
+            local=self.options.local,
+        )
+
+    def _acknowledge(
+        self, file: UploadFile, attempt: Attempt, body: _Body, future: Future[PutResult]
+    ) -> bool:
+        """Journal a body that has arrived; False when it is to be sent again."""
+        try:
+            result = future.result()
+            self._check_etag(file, body, result)
+        except Retryable as fault:
+            if body.tries >= self.options.attempts:
+                raise
+            body.not_before = time.monotonic() + backoff_s(body.tries, fault.retry_after_s)
+            return False
+        if body.part.number:
+            self.journal.record_part(attempt, SentPart(body.part.number, result.etag, result.md5))
+        self.on_sent(file.name, body.part.length)
+        return True
+
+    def _check_etag(self, file: UploadFile, body: _Body, result: PutResult) -> None:
+        """Hold a part's ETag against its MD5, where the store's ETags are MD5s.
+
+        Raises:
+            Retryable: it is missing, or differs for the first time.
+            Permanent: it differs again, and ``strict_etag`` is set.
+        """
+        if not body.part.number:
+            return  # the server has the SHA-256 of a whole file
+        where = f"{file.name} part {body.part.number}"
+        if not result.etag:
+            raise Retryable(f"{where}: the store acknowledged it without an ETag")
+        if result.etag.lower() == result.md5:
+            return
+        looks_like_md5 = _MD5_HEX.fullmatch(result.etag) and not result.opaque_etag
+        if looks_like_md5 and not self._opaque_etags.is_set():
+            body.mismatches += 1
+            if body.mismatches == 1:
+                raise Retryable(f"{where}: ETag {result.etag} is not its MD5 {result.md5}")
+        if self.options.strict_etag:
+            raise Permanent(f"{where}: ETag {result.etag} is not its MD5 {result.md5}")
+        if not self._opaque_etags.is_set():
+            self._opaque_etags.set()
+            self.note("the store's ETags are not MD5s: relying on byte counts and SHA-256")
+
+    def _settle(
+        self, file: UploadFile, attempt: Attempt, in_flight: dict[Future[PutResult], _Body]
+    ) -> None:
+        """After a failure or Ctrl-C: what is still in flight may arrive, and then counts."""
+        if not in_flight:
+            return
+        for future in in_flight:
+            future.cancel()
+        arrived, _ = wait(in_flight, timeout=_INTERRUPT_GRACE_S)
+        for future in arrived:
+            body = in_flight[future]
+            if body.part.number and not future.cancelled() and future.exception() is None:
+                result = future.result()
+                if result.etag.lower() == result.md5:
+                    self._acknowledge(file, attempt, body, future)
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def _complete(self, attempt: Attempt) -> RemoteFile:
+        """Complete or preprocess; a lost outcome is looked up before anything is repeated."""
+        assert attempt.file_id is not None
+        for tries in range(1, self.options.attempts + 1):
+            try:
+                return self._complete_once(attempt)
+            except (OutcomeUnknown, Permanent) as error:
+                # Permanent too: the answer to a second complete is "no such upload".
+                remote = self.api.find(attempt.file_id)
+                if remote is not None:
+                    return remote
+                if isinstance(error, Permanent) or tries == self.options.attempts:
+                    raise
+                if self.stop.wait(backoff_s(tries)):
+                    raise Interrupted(f"{attempt.name}: stopped") from None
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _complete_once(self, attempt: Attempt) -> RemoteFile:
+        assert attempt.file_id is not None
+        if attempt.upload_id is None:
+            return self.api.preprocess(attempt.file_id)
+        etags = [attempt.sent[n].etag for n in range(1, attempt.num_parts + 1)]
+        return self.api.complete(attempt.upload_id, attempt.file_id, etags)
+
+    def _confirmed(self, file: UploadFile, done: Uploaded) -> Uploaded:
+        """Look the id up again: the API must hold as many bytes as were planned."""
+        remote = self.api.find(done.remote.id)
+        if remote is None:
+            raise OutcomeUnknown(f"{file.name}: sent as {done.remote.id}, which is not found now")
+        # A server that has not looked at the file yet may answer 0.
+        known = remote.bytes is not None and (remote.bytes > 0 or remote.state == "COMPLETED")
+        if known and remote.bytes != file.size_bytes:
+            raise Permanent(
+                f"{file.name}: the API holds {remote.bytes} bytes as {remote.id}, expected "
+                f"{file.size_bytes}; delete that file there, then run again"
+            )
+        return Uploaded(remote, done.duplicate, done.parts)
+
+    def _give_up(self, attempt: Attempt, error: IngestError | None = None) -> None:
+        """Close an attempt here and, if it is a multipart upload, at the server.
+
+        Never masks the error that led here: an abort that fails is noted, and stays open in the
+        journal for ``ingest abort``.
+        """
+        if error is not None:
+            self.journal.record_phase(attempt, Phase.FAILED, str(error))
+        if attempt.phase in (Phase.COMPLETED, Phase.ABORTED):
+            return
+        if attempt.upload_id is not None and attempt.file_id is not None:
+            try:
+                self.api.abort(attempt.upload_id, attempt.file_id)
+            except IngestError as fault:
+                self.note(f"{attempt.name}: its upload could not be aborted ({fault})")
+                return
+        self.journal.record_phase(attempt, Phase.ABORTED)
+
+    def _check_stop(self, file: UploadFile) -> None:
+        if self.stop.is_set():
+            raise Interrupted(f"{file.name}: stopped; run again to go on")

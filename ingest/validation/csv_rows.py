@@ -1,0 +1,124 @@
+"""Evaluation data as CSV: every row has as many fields as the header.
+
+Called by ``slices.py`` with a whole file, since only from its beginning can one tell whether a
+line begins a row or continues a quoted field. Python's ``csv`` reads the rows, as it does for the
+vendor's clients. What it must never do is keep a row: an open quote can make the rest of any file
+one field, so lines inside of quotes are shortened before the reader sees them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import struct
+from collections.abc import Iterator
+from itertools import pairwise
+
+from ingest.files import SliceTask
+from ingest.validation.findings import Findings, SliceResult
+from ingest.validation.lines import BLOCK_BYTES, read_batches
+
+_LONGEST_FIELD = 2 ** (8 * struct.calcsize("l") - 1) - 1  # a C long
+
+# Only quotes, commas and line ends have a meaning; of other characters it only counts whether
+# there are any.
+_PLAIN_RUN = re.compile(r'[^",\r\n]+')
+
+
+def check_csv(task: SliceTask, stream: io.RawIOBase, block_bytes: int = BLOCK_BYTES) -> SliceResult:
+    """Check a CSV file row by row.
+
+    Args:
+        task: the slice, which is the whole file.
+        stream: the open source.
+        block_bytes: how much is read at once; the result does not depend on it.
+    """
+    findings = Findings(task.max_problems)
+    lines = _Lines(task, stream, findings, block_bytes)
+    # The limit belongs to the whole process, so it is never put back: another thread may be
+    # reading. A field is only ever as long as the file's longest line.
+    csv.field_size_limit(_LONGEST_FIELD)
+    _check_rows(lines, findings)
+    findings.lines = lines.read
+    return findings.result()
+
+
+def _check_rows(lines: _Lines, findings: Findings) -> None:
+    rows = csv.reader(lines)
+    width = len(next(rows, []))
+    if not width:
+        findings.add(
+            "csv.no_header",
+            "expected a first line that names the columns, found a blank one",
+            line=1,
+            record=None,
+            path=None,
+        )
+        return
+    lines.end_row()
+    for row in rows:
+        if row:
+            findings.records += 1
+            if len(row) != width:
+                findings.add(
+                    "csv.row_width",
+                    f"expected {_fields(width)} as in the header, found {_fields(len(row))}",
+                    line=lines.row_line,
+                    record=findings.records,
+                    path=None,
+                )
+        lines.end_row()
+
+
+class _Lines:
+    """Feeds a CSV reader, and knows on which line the row being read began."""
+
+    def __init__(
+        self, task: SliceTask, stream: io.RawIOBase, findings: Findings, block_bytes: int
+    ) -> None:
+        self.read = 0
+        self.row_line = 1
+        self._in_row = False
+        self._findings = findings
+        self._lines = self._texts(stream, task.start, task.end, task.source.size_bytes, block_bytes)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        """The next line that the reader has to see."""
+        for line in self._lines:
+            self.read += 1
+            if not self._in_row:
+                self._in_row = True
+                self.row_line = self.read
+                return line
+            # A row goes on past a line's end only inside of quotes, where nothing but a quote
+            # has a meaning.
+            if '"' in line:
+                return _PLAIN_RUN.sub("x", line)
+        raise StopIteration
+
+    def end_row(self) -> None:
+        """The reader has returned the row: the next line begins another."""
+        self._in_row = False
+
+    def _texts(
+        self, stream: io.RawIOBase, start: int, end: int, size_bytes: int, block_bytes: int
+    ) -> Iterator[str]:
+        for batch in read_batches(stream, start, end, size_bytes, block_bytes):
+            borders = batch.borders
+            for begin, line_end in pairwise(borders):
+                line = memoryview(batch.buffer)[begin:line_end]
+                try:
+                    text = str(line, "utf-8")
+                except UnicodeDecodeError as error:
+                    self._findings.add_not_utf8(batch.offset + begin - borders[0], error)
+                    text = str(line, "utf-8", "replace")
+                # Python 3.10 refuses null characters; here they are data like any other.
+                yield text.replace("\0", "x")
+
+
+def _fields(number: int) -> str:
+    return f"{number:,} field" if number == 1 else f"{number:,} fields"

@@ -1,0 +1,123 @@
+"""Results on stdout, reports in files, and the signals that stop a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from ingest.files import FileReport
+    from ingest.settings import CheckSettings, PublishSettings
+
+
+ECHO_MANIFEST = "INGEST_ECHO_MANIFEST"
+"""Set in a job of `ingest submit`, so that the manifest's lines are in its log ..."""
+MANIFEST_MARK = "::ingest-manifest::"
+"""... each behind this."""
+
+
+@contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            os._exit(130)
+        stop.set()
+        # Not print: a signal may arrive within one.
+        os.write(2, b"\ningest: stopping; parts in flight get a few seconds\n")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def write_reports(
+    reports: list[FileReport],
+    engine: str,
+    settings: CheckSettings,
+    *,
+    report_format: str,
+    json_file: str | None,
+    problems: str | None,
+    to_stderr: bool = False,
+) -> None:
+    """Write a check's reports to where the flags say.
+
+    Args:
+        reports: one a source.
+        engine: the engine's name, for the report.
+        settings: what the check was asked for.
+        report_format: what goes to stdout.
+        json_file: also write the report as JSON there; ``-`` is stdout, which then holds only it.
+        problems: also write a JSON line a problem there.
+        to_stderr: put ``report_format`` on stderr: stdout is for file ids.
+    """
+    from ingest.reports import print_report, render
+
+    common = {"rules": settings.rules, "purpose": settings.purpose, "engine": engine}
+    if json_file:
+        document = render("json", reports, **common)  # type: ignore[arg-type]
+        if json_file == "-":
+            sys.stdout.write(document)
+        else:
+            _write(json_file, document, "--json")
+    if problems:
+        _write(problems, "".join(_problem_lines(reports)), "--problems")
+    stream = sys.stderr if to_stderr or json_file == "-" else sys.stdout
+    if report_format == "text":
+        from rich.console import Console
+
+        print_report(Console(file=stream), reports, rules=settings.rules, purpose=settings.purpose)
+    else:
+        stream.write(render(report_format, reports, **common))  # type: ignore[arg-type]
+
+
+def in_ray_job() -> bool:
+    """Whether this process was started by `ray job submit` or `ingest submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def echo_manifest(settings: PublishSettings) -> None:
+    """In a job of `ingest submit`: put the manifest into the log, from which it is brought back."""
+    if not os.environ.get(ECHO_MANIFEST):
+        return
+    from ingest.run_store import run_store
+
+    content = run_store(settings.manifest, settings.s3_endpoint).read_manifest() or b""
+    sys.stderr.flush()
+    for line in content.decode().splitlines():
+        print(MANIFEST_MARK + line)
+    sys.stdout.flush()
+
+
+def _problem_lines(reports: list[FileReport]) -> Iterator[str]:
+    import json
+    from dataclasses import asdict
+
+    for report in reports:
+        for problem in report.problems:
+            yield json.dumps({"uri": report.uri, **asdict(problem)}, ensure_ascii=False) + "\n"
+
+
+def _write(path: str, text: str, flag: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,148 @@
+"""Stages 1 and 2: what there is to send, and how it would be cut and sent. No worker is needed.
+
+Used by `ingest check`, `ingest plan` and `ingest publish`. It reads no content but the few blocks
+around the places where a file is cut.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ingest.borders import RecordTooLarge, find_borders
+from ingest.errors import IngestError, UsageError
+from ingest.files import FileReport, Problem, SliceTask, SourceFile, UploadFile
+from ingest.planning import Limits, needs_cutting, plan_slices, plan_upload_files
+from ingest.rules.file_level import check_file_facts, file_type_of
+from ingest.settings import CheckSettings, PlanSettings
+from ingest.sources import Skipped, discover, is_s3
+
+UNREADABLE = frozenset({"file.not_found", "file.unreadable"})
+"""The codes of files that could not be read at all, which is exit code 2, not 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found and planned.
+
+    Attributes:
+        sources: what may be sent, as far as names and sizes tell.
+        refused: the reports of what is missing, unreadable, or wrong by name or size.
+        skipped: what was left out on purpose (hidden files).
+        borders: for each source that is cut, the offsets of its cuts.
+        uploads: the upload files, in the order of their sources.
+    """
+
+    sources: tuple[SourceFile, ...]
+    refused: tuple[FileReport, ...]
+    skipped: tuple[Skipped, ...]
+    borders: dict[str, tuple[int, ...]]
+    uploads: tuple[UploadFile, ...]
+    limits: Limits
+
+    def slices(self, settings: CheckSettings, source: SourceFile) -> tuple[SliceTask, ...]:
+        """The validation tasks of one of the sources, in file order."""
+        file_type = file_type_of(source.name)
+        assert file_type is not None, "sources of other types are refused"
+        return plan_slices(
+            source,
+            file_type,
+            settings.purpose,
+            settings.rules,
+            self.borders.get(source.uri, ()),
+            self.limits,
+            settings.max_problems,
+        )
+
+
+def limits_of(settings: CheckSettings) -> Limits:
+    """The limits a plan is held to."""
+    planning = settings if isinstance(settings, PlanSettings) else None
+    usual = Limits()
+    return Limits(
+        multipart_threshold_bytes=planning.multipart_threshold
+        if planning
+        else usual.multipart_threshold_bytes,
+        part_size_bytes=planning.part_size if planning else usual.part_size_bytes,
+        min_part_size_bytes=planning.min_part_bytes if planning else usual.min_part_size_bytes,
+        max_file_size_bytes=settings.max_file_size,
+        shard_size_bytes=settings.shard_size,
+        slice_size_bytes=settings.slice_size,
+    )
+
+
+def survey(settings: CheckSettings) -> Survey:
+    """Find the sources and plan their upload.
+
+    Raises:
+        SourceError: a store cannot be reached or listed.
+        UsageError: the inputs name nothing at all.
+    """
+    limits = limits_of(settings)
+    found = discover(settings.inputs, settings.s3_endpoint)
+    refused = [missing_report(uri, problem) for uri, problem in found.problems]
+    sources: list[SourceFile] = []
+    borders: dict[str, tuple[int, ...]] = {}
+    ours = _own_files(settings)
+    for source in found.files:
+        if source.uri in ours:
+            continue
+        file_type = file_type_of(source.name)
+        cut = needs_cutting(source, file_type, limits)
+        problems = check_file_facts(
+            source.name, source.size_bytes, settings.purpose, settings.max_file_size, cut
+        )
+        if cut and not problems and isinstance(settings, PlanSettings):
+            problems = _look_up_borders(source, limits, borders)
+        if problems:
+            refused.append(report_of(source, problems))
+        else:
+            sources.append(source)
+    if not sources and not refused:
+        raise UsageError(f"{' '.join(settings.inputs)}: holds no dataset files")
+    uploads = plan_upload_files(sources, borders, limits)
+    return Survey(tuple(sources), tuple(refused), found.skipped, borders, uploads, limits)
+
+
+def _own_files(settings: CheckSettings) -> frozenset[str]:
+    """The manifest and its journal may lie among the inputs; they are not data."""
+    if not isinstance(settings, PlanSettings) or settings.manifest is None:
+        return frozenset()
+    manifest = settings.manifest
+    uri = manifest if is_s3(manifest) else os.path.abspath(manifest)  # noqa: PTH100
+    return frozenset({uri, f"{uri}.journal", f"{uri}.lock", f"{uri}.tmp"})
+
+
+def _look_up_borders(
+    source: SourceFile, limits: Limits, borders: dict[str, tuple[int, ...]]
+) -> tuple[Problem, ...]:
+    try:
+        borders[source.uri] = find_borders(source, limits.cut_size_bytes)
+    except RecordTooLarge as error:
+        return (error.problem,)
+    except IngestError as error:
+        return (unreadable(error),)
+    return ()
+
+
+def unreadable(error: Exception) -> Problem:
+    """A source that could not be read to its end, as a problem of its report."""
+    return Problem(None, None, None, "file.unreadable", str(error))
+
+
+def report_of(source: SourceFile, problems: tuple[Problem, ...]) -> FileReport:
+    """The report of a source that was not read."""
+    return FileReport(
+        uri=source.uri,
+        size_bytes=source.size_bytes,
+        file_type=file_type_of(source.name),
+        dataset_format=None,
+        records=0,
+        problem_count=len(problems),
+        problems=problems,
+    )
+
+
+def missing_report(uri: str, problem: Problem) -> FileReport:
+    """The report of something that was named and is not there, or is no file."""
+    return FileReport(uri, 0, file_type_of(uri), None, 0, 1, (problem,))

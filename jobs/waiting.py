@@ -1,0 +1,45 @@
+"""Follows the server's processing of files to its end (``--wait``)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from ingest.errors import Interrupted
+from ingest.files_api import FilesApi, RemoteFile
+from ingest.manifest import ManifestEntry
+
+_ENDED = frozenset({"COMPLETED", "FAILED", "INVALID_FORMAT"})
+_FIRST_PAUSE_S = 0.5
+_LAST_PAUSE_S = 10.0
+
+
+def wait_processed(
+    api: FilesApi, entries: Sequence[ManifestEntry], stop: threading.Event
+) -> Iterator[tuple[ManifestEntry, RemoteFile]]:
+    """Yield each entry with its file once the server is done with it.
+
+    Asks for all that are left, then pauses, ever longer.
+
+    Raises:
+        Interrupted: ``stop`` was set.
+        UploadError: the API does not answer.
+    """
+    left = list(entries)
+    pause_s = _FIRST_PAUSE_S
+    while left:
+        still = []
+        for entry in left:
+            remote = api.find(entry.file_id) if entry.file_id else None
+            if remote is not None and remote.state in _ENDED:
+                yield entry, remote
+            else:
+                still.append(entry)
+        if len(still) < len(left):
+            pause_s = _FIRST_PAUSE_S
+        left = still
+        if left and stop.wait(pause_s):
+            raise Interrupted(
+                f"stopped while {len(left)} files were still being processed; all were sent"
+            )
+        pause_s = min(2 * pause_s, _LAST_PAUSE_S)
