@@ -2,8 +2,8 @@
 
 Called by ``slices.py`` with a whole file, since only from its beginning can one tell whether a
 line begins a row or continues a quoted field. Python's ``csv`` reads the rows, as it does for the
-vendor's clients. What it must never do is keep a row: an open quote can make the rest of any file
-one field, so lines inside of quotes are shortened before the reader sees them.
+vendor's clients. It must never be given much of one row: an open quote can make the rest of any
+file one field, so what is long or inside of quotes is shortened before the reader sees it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from itertools import pairwise
 
 from ingest.files import SliceTask
 from ingest.validation.findings import Findings, SliceResult
-from ingest.validation.lines import BLOCK_BYTES, read_batches
+from ingest.validation.lines import BLOCK_BYTES, LineBatch, read_batches
 
 _LONGEST_FIELD = 2 ** (8 * struct.calcsize("l") - 1) - 1  # a C long
+
+_LONG_LINE = 2**16
 
 # Only quotes, commas and line ends have a meaning; of other characters it only counts whether
 # there are any.
@@ -108,16 +110,23 @@ class _Lines:
         self, stream: io.RawIOBase, start: int, end: int, size_bytes: int, block_bytes: int
     ) -> Iterator[str]:
         for batch in read_batches(stream, start, end, size_bytes, block_bytes):
-            borders = batch.borders
-            for begin, line_end in pairwise(borders):
-                line = memoryview(batch.buffer)[begin:line_end]
-                try:
-                    text = str(line, "utf-8")
-                except UnicodeDecodeError as error:
-                    self._findings.add_not_utf8(batch.offset + begin - borders[0], error)
-                    text = str(line, "utf-8", "replace")
+            if not batch.is_utf8:
+                self._find_faults(batch)
+            for begin, line_end in pairwise(batch.borders):
+                # One character a byte: what has a meaning is ASCII, and nothing else is looked at.
+                text = str(memoryview(batch.buffer)[begin:line_end], "latin-1")
                 # Python 3.10 refuses null characters; here they are data like any other.
-                yield text.replace("\0", "x")
+                text = text.replace("\0", "x")
+                # The reader needs many times the memory of a field.
+                yield text if len(text) <= _LONG_LINE else _PLAIN_RUN.sub("x", text)
+
+    def _find_faults(self, batch: LineBatch) -> None:
+        borders = batch.borders
+        for begin, end in pairwise(borders):
+            try:
+                batch.text(begin, end)
+            except UnicodeDecodeError as error:
+                self._findings.add_not_utf8(batch.offset + begin - borders[0], error)
 
 
 def _fields(number: int) -> str:

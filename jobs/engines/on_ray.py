@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import threading
 from collections import deque
@@ -66,9 +65,7 @@ class _Sender:
         return _captured(put_body, task)
 
 
-_sender_actor: Any = ray.remote(
-    num_cpus=0, max_concurrency=_SENDS_PER_ACTOR, scheduling_strategy="SPREAD"
-)(_Sender)
+_sender_actor: Any = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(_Sender)
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +91,8 @@ class RayEngine:
         self._owns_cluster = _connect(address)
         self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._max_in_flight = max_in_flight
+        # An actor is a process and takes a second to start; a few sends share one.
+        self._max_senders = max(1, min(self.workers, -(-max_in_flight // _SENDS_PER_ACTOR)))
         self._turn = threading.RLock()
         self._queue: deque[_Queued] = deque()
         self._slots: list[_ActorSlot] = []
@@ -162,11 +161,11 @@ class RayEngine:
                 )
 
     def _free_slot(self) -> _ActorSlot:
-        """An actor with room; a new one, placed by Ray, while there are fewer than workers."""
+        """The least busy actor; a new one, placed by Ray, while all are busy and few."""
         least = min(self._slots, key=lambda slot: slot.busy, default=None)
-        wanted = max(self.workers, -(-self._max_in_flight // _SENDS_PER_ACTOR))
-        if least is None or (least.busy and len(self._slots) < wanted):
-            least = _ActorSlot(_sender_actor.remote())
+        if least is None or (least.busy and len(self._slots) < self._max_senders):
+            sends = -(-self._max_in_flight // self._max_senders)
+            least = _ActorSlot(_sender_actor.options(max_concurrency=sends).remote())
             self._slots.append(least)
         return least
 
@@ -196,11 +195,6 @@ def _connect(address: str | None) -> bool:
         return False
     # Within `ray job submit`, RAY_ADDRESS is set by Ray.
     address = address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        # With a token of our own in the environment Ray writes none to the user's home, where it
-        # would turn authentication on for later clusters.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(
@@ -210,6 +204,8 @@ def _connect(address: str | None) -> bool:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise IngestError(f"an embedded Ray did not start ({_first_line(error)})") from None
         raise UsageError(
             f"no Ray cluster answers at {address} ({type(error).__name__}); check --address, and "
             "RAY_AUTH_MODE=token with RAY_AUTH_TOKEN if the cluster wants a token"
@@ -230,15 +226,17 @@ def _unwrapped(reference: Any, what: str) -> Future[Any]:
     def finish(inner: Future[Any]) -> None:
         error = inner.exception()
         if error is not None:
-            first = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
-            outer.set_exception(
-                IngestError(f"{what}: its Ray task failed ({type(error).__name__} {first})")
-            )
+            outer.set_exception(IngestError(f"{what}: its Ray task failed ({_first_line(error)})"))
         else:
             _settle(outer, inner.result())
 
     reference.future().add_done_callback(finish)
     return outer
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__} {lines[0][:200] if lines else ''}".rstrip()
 
 
 def _settle(future: Future[Any], outcome: Any) -> None:

@@ -60,6 +60,15 @@ def test_what_is_left_after_a_read_is_the_content_length(tmp_path: Path) -> None
         assert stream.seek(-1, os.SEEK_END) == 99
 
 
+def test_a_rewound_body_is_sent_again_from_its_first_byte(tmp_path: Path) -> None:
+    with open_segments(segments_of(tmp_path, [(5, 100), (7, 100)]), 10, 150) as stream:
+        for read_before in (1, 90, 91, 150):  # in, at the end of, and past the first segment
+            stream.read(read_before)
+            stream.seek(0)
+            assert stream.read(20) == DATA[15:35]
+            stream.seek(0)
+
+
 def test_an_empty_range_is_still_a_body(tmp_path: Path) -> None:
     stream = open_segments(segments_of(tmp_path, [(0, 0)]), 0, 0)
     assert bool(stream)

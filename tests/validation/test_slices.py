@@ -82,26 +82,29 @@ LONG = 120 * 2**20
 
 
 @pytest.mark.parametrize(
-    ("beginning", "end", "valid"),
+    ("file_type", "beginning", "end", "valid"),
     [
-        pytest.param(b'{"text": "', b'"}\n', True, id="valid"),
-        pytest.param(b'{"text": ["', b'"]}\n', False, id="invalid"),
-        pytest.param(b"", b"\n", False, id="no-json"),
+        pytest.param("jsonl", b'{"text": "', b'"}\n', True, id="valid"),
+        pytest.param("jsonl", '{"text": "😀'.encode(), b'"}\n', True, id="wide-characters"),
+        pytest.param("jsonl", b'{"text": ["', b'"]}\n', False, id="invalid"),
+        pytest.param("jsonl", b"", b"\n", False, id="no-json"),
+        pytest.param("csv", "😀".encode(), b"\n", True, id="csv-field"),
+        pytest.param("csv", b'"\n"",', b",", True, id="csv-field-of-an-open-quote"),
     ],
 )
 def test_a_line_of_over_a_hundred_mebibytes_takes_bounded_memory(
-    tmp_path: Path, beginning: bytes, end: bytes, valid: bool
+    tmp_path: Path, file_type: FileType, beginning: bytes, end: bytes, valid: bool
 ) -> None:
-    path = tmp_path / "long.jsonl"
+    path = tmp_path / f"long.{file_type}"
     with path.open("wb") as file:
-        file.write(RECORD + beginning)
+        file.write((RECORD if file_type == "jsonl" else b"a\n1\n") + beginning)
         for _ in range(LONG // 2**20):
             file.write(b"a" * 2**20)
-        file.write(end + RECORD)
+        file.write(end + (RECORD if file_type == "jsonl" else b""))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        result, peak_bytes = pool.submit(peak_memory_of, task_of(path)).result()
-    assert result.records == 3
+        result, peak_bytes = pool.submit(peak_memory_of, task_of(path, file_type)).result()
+    assert result.records == (3 if file_type == "jsonl" else 2)
     assert result.problem_count == (not valid)
     assert peak_bytes < 300 * 2**20 + 3 * LONG
 
