@@ -9,47 +9,28 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
 from itertools import chain
 
 from ingest.digest import range_key
-from ingest.errors import (
-    DataInvalid,
-    IngestError,
-    Interrupted,
-    ManifestError,
-    NotAuthorised,
-    SourceError,
-    UploadError,
-)
+from ingest.errors import DataInvalid, IngestError, Interrupted, SourceError
 from ingest.files import FileReport, UploadFile
-from ingest.files_api import FilesApi, RemoteFile
-from ingest.journal import Journal, PlannedFile, replay
-from ingest.manifest import (
-    Manifest,
-    ManifestEntry,
-    SourceRange,
-    Status,
-    merge_superseded,
-    parse_manifest,
-    usable,
-)
+from ingest.files_api import FilesApi
+from ingest.journal import Journal, Phase, PlannedFile, replay
+from ingest.manifest import Manifest, parse_manifest, usable
 from ingest.run_store import RunStore, run_store
 from ingest.secrets import read_api_key
 from ingest.settings import PublishSettings, is_loopback
 from ingest.upload import Uploaded, Uploader, UploadOptions
 from jobs import engines
+from jobs.books import Books, Content
 from jobs.checking import Digests, Validation, window_of
 from jobs.engines import Engine
 from jobs.progress import Progress, Silent
 from jobs.survey import UNREADABLE, Survey, survey
 from jobs.waiting import wait_processed
 from jobs.windowed import run_windowed
-
-_MANIFEST_EVERY_S = 3.0
 
 OnReports = Callable[[list[FileReport], str], None]
 
@@ -105,7 +86,7 @@ def _refuse_unreadable(plan: Survey) -> None:
 
 
 class _Run:
-    """One run's state: the entries of the manifest, and what failed."""
+    """One run: the stages in order, each a method."""
 
     def __init__(
         self,
@@ -121,17 +102,11 @@ class _Run:
         self._plan = plan
         self._api = api
         self._store = store
-        self._manifest = manifest
         self._progress = progress
         self._stop = stop
+        self._books = Books(settings, store, manifest, progress)
         self._state = replay(store.read_journal(), store.location)
         self._journal = Journal(store)
-        self._writing = threading.Lock()
-        self._written_at = time.monotonic()
-        self._previous = dict(manifest.entries)
-        self._failed: dict[str, IngestError] = {}
-        self._invalid: dict[str, str] = {}
-        self._fatal: IngestError | None = None
 
     def run(self, on_reports: OnReports | None) -> Manifest:
         """Stages 3 to 7."""
@@ -140,32 +115,40 @@ class _Run:
         engine = engines.start(self._settings, total, self._settings.max_in_flight)
         try:
             engine.check_sources(self._plan.sources)
-            self._digests = Digests(engine, self._journal, self._known_digests())
-            files = self._changed(engine)
-            files, records = self._validated(engine, files, on_reports)
-            self._upload(engine, files, records)
+            digests = Digests(engine, self._journal, self._known_digests())
+            files = self._changed(engine, digests)
+            validation = self._validate(engine, files, digests, on_reports)
+            contents = {file.name: self._content(file, digests, validation) for file in files}
+            sendable = self._sendable(files, contents)
+            self._upload(engine, sendable, contents, digests)
         except DataInvalid:
             self._clear_journal()
             raise
         finally:
             engine.close()
-        if self._settings.wait and self._fatal is None:
+        if self._settings.wait and self._books.fatal is None:
             self._wait_processed()
-        self._close_books()
-        self._raise_what_failed()
-        return self._manifest
+        self._books.write()
+        still_open = self._clear_journal()
+        if still_open and self._books.fatal is None:
+            self._progress.note(
+                f"uploads of {', '.join(still_open[:5])} are still open at the server: "
+                "run the same command again to go on, or `ingest abort` to close them"
+            )
+        self._books.raise_what_failed(self._plan.uploads)
+        return self._books.manifest
 
     # --- what is there already -------------------------------------------------------------------
 
     def _tell_gone(self) -> None:
         planned = {file.name for file in self._plan.uploads}
-        for name, entry in sorted(self._previous.items()):
+        for name, entry in sorted(self._books.previous.items()):
             if name not in planned:
                 self._progress.note(
                     f"{name}: is no longer among the inputs; its entry ({entry.file_id}) stays"
                 )
         for attempt in self._state.attempts.values():
-            if attempt.phase.value == "initiating" and attempt.num_parts:
+            if attempt.phase is Phase.INITIATING and attempt.num_parts:
                 self._progress.note(
                     f"{attempt.name}: an earlier run never learned whether its upload was opened; "
                     "if it was, it is empty and its id is lost"
@@ -175,26 +158,25 @@ class _Run:
         """SHA-256 by the version of what was read for it: from the manifest and the journal."""
         known = {
             range_key((s.uri, s.version, s.offset, s.length) for s in entry.sources): entry.sha256
-            for entry in self._previous.values()
+            for entry in self._books.previous.values()
             if entry.sha256
         }
         return {**known, **self._state.digests}
 
-    def _changed(self, engine: Engine) -> list[UploadFile]:
+    def _changed(self, engine: Engine, digests: Digests) -> list[UploadFile]:
         """The upload files that the API does not hold yet, as far as the manifest tells.
 
         A file that is in the manifest with the same length is hashed before anything else is done
         with it: most often only its mtime is new, and then it is not even validated.
         """
-        likely = [file for file in self._plan.uploads if self._published(file) is not None]
+        likely = [file for file in self._plan.uploads if self._books.published(file) is not None]
         self._progress.stage("compare", sum(f.size_bytes for f in likely), len(likely))
-        run_windowed(self._digests.jobs(likely), window_of(engine), self._stop)
+        run_windowed(digests.jobs(likely), window_of(engine), self._stop)
         changed = []
         for file in self._plan.uploads:
-            entry = self._published(file)
-            if entry is not None and entry.sha256 == self._digests.of(file):
-                sources = tuple(SourceRange.of(segment) for segment in file.segments)
-                self._manifest.entries[file.name] = entry.model_copy(update={"sources": sources})
+            entry = self._books.published(file)
+            if entry is not None and entry.sha256 == digests.of(file):
+                self._books.keep(file, entry)
             else:
                 changed.append(file)
         unchanged = len(self._plan.uploads) - len(changed)
@@ -202,92 +184,73 @@ class _Run:
             self._progress.note(f"{unchanged} files are published already and have not changed")
         return changed
 
-    def _published(self, file: UploadFile) -> ManifestEntry | None:
-        """The manifest's entry that may describe ``file``, if the API holds what it describes."""
-        entry = self._previous.get(file.name)
-        fits = (
-            entry is not None
-            and usable(entry)
-            and entry.purpose == self._settings.purpose
-            and entry.base_url == self._settings.base_url
-            and entry.bytes == file.size_bytes
-        )
-        return entry if fits else None
-
     # --- validation and the gate -----------------------------------------------------------------
 
-    def _validated(
-        self, engine: Engine, files: list[UploadFile], on_reports: OnReports | None
-    ) -> tuple[list[UploadFile], dict[str, tuple[int | None, str | None]]]:
-        """The files that may be sent, and for each its records and dataset format."""
+    def _validate(
+        self,
+        engine: Engine,
+        files: Sequence[UploadFile],
+        digests: Digests,
+        on_reports: OnReports | None,
+    ) -> Validation:
+        """Stages 3 and 4, and the digests of ``files`` beside them.
+
+        Raises:
+            DataInvalid: a file is invalid, and ``on_invalid`` is ``stop``.
+        """
         uris = {segment.source.uri for file in files for segment in file.segments}
         sources = [source for source in self._plan.sources if source.uri in uris]
-        validation = Validation(self._plan, self._settings, engine, self._progress)
         checked = sources if self._settings.check else []
-        self._progress.stage(
-            "validate" if checked else "hash", sum(s.size_bytes for s in checked), len(sources)
-        )
-        # The digest of a file comes before its slices: it is read once, front to back, and takes
-        # longest to end.
+        validation = Validation(self._plan, self._settings, engine, self._progress)
+        self._progress.stage("validate", sum(s.size_bytes for s in checked), len(checked))
+        of_source: dict[str, list[UploadFile]] = {source.uri: [] for source in sources}
+        for file in files:
+            of_source[file.segments[0].source.uri].append(file)
+        # A file's digest goes before its slices: it is one long read, and would end last.
         jobs = chain.from_iterable(
             chain(
-                self._digests.jobs(f for f in files if f.segments[0].source == source),
+                digests.jobs(of_source[source.uri]),
                 validation.jobs([source] if self._settings.check else []),
             )
             for source in sources
         )
         run_windowed(jobs, window_of(engine), self._stop)
-        reports = [
-            *self._plan.refused,
-            *(validation.reports[source.uri] for source in checked),
-        ]
+        reports = [*self._plan.refused, *(validation.reports[source.uri] for source in checked)]
         if on_reports is not None:
             on_reports(reports, engine.name)
-        self._gate(reports)
-        return self._sendable(files, validation)
+        self._invalid = self._books.refuse(reports)
+        self._books.gate(len(reports))
+        return validation
 
-    def _gate(self, reports: Sequence[FileReport]) -> None:
-        """Stage 4.
-
-        Raises:
-            DataInvalid: a file is invalid, and ``on_invalid`` is ``stop``.
-        """
-        bad = [report for report in reports if not report.valid]
-        for report in bad:
-            self._invalid[report.uri] = (
-                f"{report.uri}: {report.problem_count} problems, the first: "
-                f"{report.problems[0].code} {report.problems[0].message}"
-            )
-        if bad and self._settings.on_invalid == "stop":
-            raise DataInvalid(
-                f"{len(bad)} of {len(reports)} files are invalid, so nothing was sent; "
-                f"{next(iter(self._invalid.values()))}; correct them, or send the others with "
-                "--on-invalid skip"
-            )
+    def _content(self, file: UploadFile, digests: Digests, validation: Validation) -> Content:
+        first = file.segments[0]
+        report = validation.reports.get(first.source.uri)
+        return Content(
+            sha256=digests.of(file),
+            records=validation.records.get((first.source.uri, first.offset)),
+            dataset_format=report.dataset_format if report else None,
+        )
 
     def _sendable(
-        self, files: list[UploadFile], validation: Validation
-    ) -> tuple[list[UploadFile], dict[str, tuple[int | None, str | None]]]:
+        self, files: Sequence[UploadFile], contents: dict[str, Content]
+    ) -> list[UploadFile]:
+        """The files that may be sent; the others are entered as invalid."""
         sendable = []
-        facts: dict[str, tuple[int | None, str | None]] = {}
         for file in files:
-            first = file.segments[0]
-            report = validation.reports.get(first.source.uri)
-            records = validation.records.get((first.source.uri, first.offset))
-            facts[file.name] = (records, report.dataset_format if report else None)
-            if first.source.uri in self._invalid:
-                self._enter(file, "invalid", facts[file.name])
+            if file.segments[0].source.uri in self._invalid:
+                self._books.skip(file, contents[file.name])
             else:
                 sendable.append(file)
-        return sendable, facts
+        return sendable
 
     # --- upload ----------------------------------------------------------------------------------
 
     def _upload(
         self,
         engine: Engine,
-        files: list[UploadFile],
-        facts: dict[str, tuple[int | None, str | None]],
+        files: Sequence[UploadFile],
+        contents: dict[str, Content],
+        digests: Digests,
     ) -> None:
         """Stages 5 and 6: every file in a thread of its own, a few files at a time."""
         plan = [PlannedFile(f.name, f.size_bytes, len(f.parts)) for f in self._plan.uploads]
@@ -308,27 +271,29 @@ class _Run:
             """Send the first of some identical files; the others share its id."""
             first = same[0]
             try:
-                sha256 = self._sha256(first)
                 self._check_going()
+                sha256 = contents[first.name].sha256
+                if sha256 is None:
+                    raise digests.failure(first)
                 done = uploader.upload(first, sha256, attempts.get(first.name, ()))
             except IngestError as error:
                 for file in same:
-                    self._fail(file, error, facts[file.name])
+                    self._books.fail(file, contents[file.name], error)
                 return
-            self._succeed(first, done, facts[first.name])
+            self._books.succeed(first, contents[first.name], done)
             for file in same[1:]:
                 self._progress.advance(file.size_bytes)
-                self._succeed(file, Uploaded(done.remote, True, 0), facts[file.name])
+                self._books.succeed(file, contents[file.name], Uploaded(done.remote, True, 0))
 
-        groups: dict[str, list[UploadFile]] = {}
+        identical: dict[str, list[UploadFile]] = {}
         for file in files:
-            groups.setdefault(self._digests.of(file) or file.name, []).append(file)
-        self._in_threads(bring, list(groups.values()))
+            identical.setdefault(contents[file.name].sha256 or file.name, []).append(file)
+        self._in_threads(bring, list(identical.values()))
 
     def _in_threads(
         self, bring: Callable[[list[UploadFile]], None], groups: list[list[UploadFile]]
     ) -> None:
-        """Call ``bring`` for each group; multipart uploads do not wait behind small files.
+        """Call ``bring`` for each group; small files do not wait behind large ones.
 
         Only so many multipart uploads are open as can be busy: their URLs expire.
         """
@@ -344,7 +309,7 @@ class _Run:
             for future in futures:
                 future.result()
 
-    def _options(self, files: list[UploadFile]) -> UploadOptions:
+    def _options(self, files: Sequence[UploadFile]) -> UploadOptions:
         settings = self._settings
         bodies = sum(min(len(f.parts), settings.max_parts_per_file) or 1 for f in files)
         share = max(1, min(settings.max_in_flight, bodies))
@@ -358,154 +323,33 @@ class _Run:
             strict_etag=settings.etag == "strict",
         )
 
-    def _sha256(self, file: UploadFile) -> str:
-        digest = self._digests.of(file)
-        if digest is None:
-            raise self._digests.failure(file)
-        return digest
-
     def _check_going(self) -> None:
-        if self._fatal is not None:
-            raise self._fatal
+        if self._books.fatal is not None:
+            raise self._books.fatal
         if self._stop.is_set():
             raise Interrupted("stopped")
 
-    # --- records ---------------------------------------------------------------------------------
-
-    def _succeed(
-        self, file: UploadFile, done: Uploaded, facts: tuple[int | None, str | None]
-    ) -> None:
-        status = _status_of(done.remote, "duplicate" if done.duplicate else "uploaded")
-        entry = self._enter(file, status, facts, done)
-        self._judge(entry, done.remote)
-        self._progress.advance(0, files=1)
-        self._progress.finished(f"{file.name}: {entry.status} as {entry.file_id}")
-
-    def _fail(
-        self, file: UploadFile, error: IngestError, facts: tuple[int | None, str | None]
-    ) -> None:
-        if isinstance(error, (NotAuthorised, ManifestError, Interrupted)):
-            # The same would happen to every other file.
-            self._fatal = self._fatal or error
-        if isinstance(error, Interrupted):
-            return
-        self._failed[file.name] = error
-        self._progress.note(f"{file.name}: failed: {error}")
-        self._enter(file, "failed", facts)
-
-    def _enter(
-        self,
-        file: UploadFile,
-        status: Status,
-        facts: tuple[int | None, str | None],
-        done: Uploaded | None = None,
-    ) -> ManifestEntry:
-        """Put a file's entry into the manifest, and write that every few seconds."""
-        records, dataset_format = facts
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        entry = ManifestEntry(
-            name=file.name,
-            file_id=done.remote.id if done else None,
-            status=status,
-            purpose=self._settings.purpose,
-            file_type=file.file_type,
-            dataset_format=dataset_format,
-            bytes=file.size_bytes,
-            records=records,
-            sha256=self._digests.of(file),
-            parts=done.parts if done else 0,
-            base_url=self._settings.base_url,
-            uploaded_at=now if done else None,
-            sources=tuple(SourceRange.of(segment) for segment in file.segments),
-        )
-        entry = merge_superseded(entry, self._previous.get(file.name))
-        with self._writing:
-            self._manifest.entries[file.name] = entry
-            if time.monotonic() - self._written_at > _MANIFEST_EVERY_S:
-                self._write_manifest()
-        return entry
-
-    def _write_manifest(self) -> None:
-        self._store.replace_manifest(self._manifest.to_bytes())
-        self._written_at = time.monotonic()
-
-    def _judge(self, entry: ManifestEntry, remote: RemoteFile) -> None:
-        """Remember what the server says against a file that it holds."""
-        if entry.status == "invalid":
-            self._invalid[entry.name] = (
-                f"{entry.name}: the server refused its content as {remote.id}: "
-                f"{remote.error or remote.state}"
-            )
-        counted = entry.status == "processed" and remote.lines is not None
-        if counted and entry.records is not None and remote.lines != entry.records:
-            self._progress.note(
-                f"{entry.name}: the server counts {remote.lines} records, here {entry.records}"
-            )
+    # --- the end ---------------------------------------------------------------------------------
 
     def _wait_processed(self) -> None:
-        """Follow the server's processing of this run's files to its end."""
+        """Stage 7 with ``--wait``: follow the server's processing of this run's files."""
         planned = {file.name for file in self._plan.uploads}
         waiting = [
             entry
-            for entry in self._manifest.sorted()
+            for entry in self._books.manifest.sorted()
             if entry.name in planned and usable(entry) and entry.status != "processed"
         ]
         self._progress.stage("process", sum(e.bytes for e in waiting), len(waiting))
         for entry, remote in wait_processed(self._api, waiting, self._stop):
-            status = _status_of(remote, entry.status)
-            entry = entry.model_copy(update={"status": status})
-            self._manifest.entries[entry.name] = entry
-            self._judge(entry, remote)
-            self._progress.advance(entry.bytes, files=1)
-            self._progress.finished(f"{entry.name}: {status}")
-
-    def _close_books(self) -> None:
-        self._write_manifest()
-        still_open = self._clear_journal()
-        if still_open and self._fatal is None:
-            self._progress.note(
-                f"uploads of {', '.join(sorted(set(still_open))[:5])} are still open at the "
-                "server: run the same command again to go on, or `ingest abort` to close them"
-            )
+            self._books.processed(entry, remote)
 
     def _clear_journal(self) -> list[str]:
-        """Forget the journal, unless uploads are open at the server; their names."""
+        """Forget the journal, unless uploads are open at the server; the names of those."""
         state = replay(self._store.read_journal(), self._store.location)
-        still_open = [a.name for a in state.attempts.values() if a.open_at_server]
+        still_open = {a.name for a in state.attempts.values() if a.open_at_server}
         if not still_open:
             self._store.clear_journal()
-        return still_open
-
-    def _raise_what_failed(self) -> None:
-        """The error that decides the exit code, if anything went wrong."""
-        total = len(self._plan.uploads)
-        published = sum(
-            usable(self._manifest.entries[f.name])
-            for f in self._plan.uploads
-            if f.name in self._manifest.entries
-        )
-        state = f"{published} of {total} files are published"
-        if isinstance(self._fatal, Interrupted):
-            raise Interrupted(f"stopped; {state}; run the same command again to go on")
-        if self._fatal is not None:
-            raise self._fatal
-        if self._failed:
-            name, error = next(iter(self._failed.items()))
-            raise UploadError(
-                f"{len(self._failed)} files failed, {state}; the first, {name}: {error}; "
-                "run the same command again to go on"
-            )
-        if self._invalid:
-            raise DataInvalid(
-                f"{len(self._invalid)} files are invalid, {state}; "
-                f"{next(iter(self._invalid.values()))}"
-            )
-
-
-def _status_of(remote: RemoteFile, otherwise: Status) -> Status:
-    if remote.state == "COMPLETED":
-        return "duplicate" if otherwise == "duplicate" else "processed"
-    return "invalid" if remote.state in ("FAILED", "INVALID_FORMAT") else otherwise
+        return sorted(still_open)
 
 
 def main() -> None:

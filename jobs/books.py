@@ -1,0 +1,210 @@
+"""Stage 6's records: the one writer of the manifest, and the tally that decides the exit code."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ingest.errors import (
+    DataInvalid,
+    IngestError,
+    Interrupted,
+    ManifestError,
+    NotAuthorised,
+    UploadError,
+)
+from ingest.files import FileReport, UploadFile
+from ingest.files_api import RemoteFile
+from ingest.manifest import (
+    Manifest,
+    ManifestEntry,
+    SourceRange,
+    Status,
+    merge_superseded,
+    usable,
+)
+from ingest.run_store import RunStore
+from ingest.settings import PublishSettings
+from ingest.upload import Uploaded
+from jobs.progress import Progress
+
+_MANIFEST_EVERY_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is known of an upload file's bytes; None where nothing looked at them."""
+
+    sha256: str | None = None
+    records: int | None = None
+    dataset_format: str | None = None
+
+
+class Books:
+    """The manifest of a run and what went wrong in it. Safe to use from several threads.
+
+    Attributes:
+        manifest: what will be written; entries of earlier runs stay until they are replaced.
+        previous: the entries as the last run left them.
+        fatal: the error that no file of the run can get past, if there was one.
+    """
+
+    def __init__(
+        self, settings: PublishSettings, store: RunStore, manifest: Manifest, progress: Progress
+    ) -> None:
+        self.manifest = manifest
+        self.previous = dict(manifest.entries)
+        self.fatal: IngestError | None = None
+        self._settings = settings
+        self._store = store
+        self._progress = progress
+        self._writing = threading.Lock()
+        self._written_at = time.monotonic()
+        self._failed: dict[str, IngestError] = {}
+        self._invalid: dict[str, str] = {}
+
+    def published(self, file: UploadFile) -> ManifestEntry | None:
+        """The earlier entry that may describe ``file``, if the API holds what it describes."""
+        entry = self.previous.get(file.name)
+        fits = (
+            entry is not None
+            and usable(entry)
+            and entry.purpose == self._settings.purpose
+            and entry.base_url == self._settings.base_url
+            and entry.bytes == file.size_bytes
+        )
+        return entry if fits else None
+
+    def keep(self, file: UploadFile, entry: ManifestEntry) -> None:
+        """Keep an entry whose bytes have not changed, with the sources they were found in now."""
+        sources = tuple(SourceRange.of(segment) for segment in file.segments)
+        self.manifest.entries[file.name] = entry.model_copy(update={"sources": sources})
+
+    def refuse(self, reports: Sequence[FileReport]) -> set[str]:
+        """Remember which sources are invalid; their URIs."""
+        bad = [report for report in reports if not report.valid]
+        for report in bad:
+            first = report.problems[0]
+            place = f"{report.uri}:{first.line}" if first.line else report.uri
+            self._invalid[report.uri] = (
+                f"{place}: {first.code} {first.message} ({report.problem_count} problems in all)"
+            )
+        return {report.uri for report in bad}
+
+    def skip(self, file: UploadFile, content: Content) -> None:
+        """Enter a file that is not sent since it is invalid."""
+        self._enter(file, "invalid", content)
+
+    def succeed(self, file: UploadFile, content: Content, done: Uploaded) -> None:
+        """Enter a file that the API holds."""
+        status = _status_of(done.remote, "duplicate" if done.duplicate else "uploaded")
+        entry = self._enter(file, status, content, done)
+        self._judge(entry, done.remote)
+        self._progress.advance(0, files=1)
+        self._progress.finished(f"{file.name}: {entry.status} as {entry.file_id}")
+
+    def fail(self, file: UploadFile, content: Content, error: IngestError) -> None:
+        """Enter a file that could not be sent; some errors end the whole run."""
+        if isinstance(error, (NotAuthorised, ManifestError, Interrupted)):
+            self.fatal = self.fatal or error
+        if isinstance(error, Interrupted):
+            return  # the journal knows how far it came
+        self._failed[file.name] = error
+        self._progress.note(f"{file.name}: failed: {error}")
+        self._enter(file, "failed", content)
+
+    def processed(self, entry: ManifestEntry, remote: RemoteFile) -> None:
+        """Enter the server's verdict on a file that it holds."""
+        entry = entry.model_copy(update={"status": _status_of(remote, entry.status)})
+        self.manifest.entries[entry.name] = entry
+        self._judge(entry, remote)
+        self._progress.advance(entry.bytes, files=1)
+        self._progress.finished(f"{entry.name}: {entry.status}")
+
+    def write(self) -> None:
+        """Write the manifest, whole or not at all."""
+        self._store.replace_manifest(self.manifest.to_bytes())
+        self._written_at = time.monotonic()
+
+    def gate(self, total: int) -> None:
+        """Stage 4.
+
+        Raises:
+            DataInvalid: a file is invalid, and ``on_invalid`` is ``stop``.
+        """
+        if self._invalid and self._settings.on_invalid == "stop":
+            raise DataInvalid(
+                f"{len(self._invalid)} of {total} files are invalid, so nothing was sent; "
+                f"{next(iter(self._invalid.values()))}; correct them, or send the others with "
+                "--on-invalid skip"
+            )
+
+    def raise_what_failed(self, files: Sequence[UploadFile]) -> None:
+        """Raise the error that decides the exit code, if anything went wrong with ``files``."""
+        entries = [self.manifest.entries.get(file.name) for file in files]
+        published = sum(entry is not None and usable(entry) for entry in entries)
+        state = f"{published} of {len(files)} files are published"
+        if isinstance(self.fatal, Interrupted):
+            raise Interrupted(f"stopped; {state}; run the same command again to go on")
+        if self.fatal is not None:
+            raise self.fatal
+        if self._failed:
+            name, error = next(iter(self._failed.items()))
+            raise UploadError(
+                f"{len(self._failed)} files failed, {state}; the first, {name}: {error}; "
+                "run the same command again to go on"
+            )
+        if self._invalid:
+            raise DataInvalid(
+                f"{len(self._invalid)} files are invalid, {state}; "
+                f"{next(iter(self._invalid.values()))}"
+            )
+
+    def _enter(
+        self, file: UploadFile, status: Status, content: Content, done: Uploaded | None = None
+    ) -> ManifestEntry:
+        """Put a file's entry into the manifest, and write that every few seconds."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        entry = ManifestEntry(
+            name=file.name,
+            file_id=done.remote.id if done else None,
+            status=status,
+            purpose=self._settings.purpose,
+            file_type=file.file_type,
+            dataset_format=content.dataset_format,
+            bytes=file.size_bytes,
+            records=content.records,
+            sha256=content.sha256,
+            parts=done.parts if done else 0,
+            base_url=self._settings.base_url,
+            uploaded_at=now if done else None,
+            sources=tuple(SourceRange.of(segment) for segment in file.segments),
+        )
+        entry = merge_superseded(entry, self.previous.get(file.name))
+        with self._writing:
+            self.manifest.entries[file.name] = entry
+            if time.monotonic() - self._written_at > _MANIFEST_EVERY_S:
+                self.write()
+        return entry
+
+    def _judge(self, entry: ManifestEntry, remote: RemoteFile) -> None:
+        """Remember what the server says against a file that it holds."""
+        if entry.status == "invalid":
+            self._invalid[entry.name] = (
+                f"{entry.name}: the server refused its content as {remote.id}: "
+                f"{remote.error or remote.state}"
+            )
+        counted = remote.state == "COMPLETED" and remote.lines is not None
+        if counted and entry.records is not None and remote.lines != entry.records:
+            self._progress.note(
+                f"{entry.name}: the server counts {remote.lines} records, here {entry.records}"
+            )
+
+
+def _status_of(remote: RemoteFile, otherwise: Status) -> Status:
+    if remote.state == "COMPLETED":
+        return "duplicate" if otherwise == "duplicate" else "processed"
+    return "invalid" if remote.state in ("FAILED", "INVALID_FORMAT") else otherwise
