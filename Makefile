@@ -51,7 +51,7 @@ demo: setup ## check and publish a corpus to a local Files API, on Ray, in two m
 	$(BIN)/python -m examples.demo
 
 fuzz: setup vendors ## hold many mutated files against the vendor's own checks
-	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.differential.fuzz
 
 drill: setup ## kill, stall and cut connections in a running publish, many times over
 	$(BIN)/python -m tests.drill
@@ -71,6 +71,6 @@ lock: ## resolve the dependencies anew (LOCK_ARGS="--upgrade-package ray")
 	$(UV_VENV)/bin/$(COMPILE) $(LOCK_ARGS) pyproject.toml --group dev \
 	  --constraint requirements.lock --output-file requirements-dev.lock
 
-clean: ## remove what these targets made: environments, caches, the demo's output
-	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo-out *.egg-info
+clean: ## remove what these targets made: environments and caches
+	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -68,7 +68,10 @@ class Shell:
             # Ctrl-C has reached it too. Let it clean up after itself: it knows what it started.
             if not isinstance(error, KeyboardInterrupt):
                 process.terminate()
-            process.wait(STOP_TIMEOUT_S)
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
             raise
         took_s = time.monotonic() - began
         print(f"[exit code {code}, {took_s:.1f} s]", flush=True)
@@ -113,15 +116,16 @@ def files_at_server(base_url: str, key: str) -> list[str]:
     return sorted(file["filename"] for file in reply.json()["data"])
 
 
-def show_manifest(path: Path) -> None:
-    """Print the columns of a manifest that a person looks for."""
+def show_manifest(path: Path) -> int:
+    """Print the columns of a manifest that a person looks for; how many files went in parts."""
     print(f"\n{path.name}:")
-    for line in path.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for entry in entries:
         print(
             f"  {entry['file_id']}  {entry['status']:<10} {entry['bytes']:>12,} bytes "
             f"{entry['records']:>8,} records  {entry['parts']:>3} parts  {entry['name']}"
         )
+    return sum(entry["parts"] > 1 for entry in entries)
 
 
 def demo(folder: Path, size_bytes: int) -> None:
@@ -148,7 +152,8 @@ def demo(folder: Path, size_bytes: int) -> None:
         publish = "publish corpus/good --manifest published.jsonl --engine ray"
         publish += " --multipart-threshold 20MiB --part-size 8MiB"
         shell.run(publish)
-        show_manifest(folder / "published.jsonl")
+        if not show_manifest(folder / "published.jsonl"):
+            sys.exit("demo: no file was large enough to go in parts; give a larger --size")
         shell.run(publish.replace("ray", "local"))
         print("Nothing was sent again: the manifest knows these bytes.")
         shell.run("verify published.jsonl")

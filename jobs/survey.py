@@ -83,9 +83,8 @@ def survey(settings: CheckSettings) -> Survey:
     refused = [missing_report(uri, problem) for uri, problem in found.problems]
     sources: list[SourceFile] = []
     borders: dict[str, tuple[int, ...]] = {}
-    ours = _own_files(settings)
     for source in found.files:
-        if source.uri in ours:
+        if _is_own(source.uri, settings):
             continue
         file_type = file_type_of(source.name)
         cut = needs_cutting(source, file_type, limits)
@@ -104,13 +103,21 @@ def survey(settings: CheckSettings) -> Survey:
     return Survey(tuple(sources), tuple(refused), found.skipped, borders, uploads, limits)
 
 
-def _own_files(settings: CheckSettings) -> frozenset[str]:
-    """The manifest and its journal may lie among the inputs; they are not data."""
-    if not isinstance(settings, PlanSettings) or settings.manifest is None:
-        return frozenset()
-    manifest = settings.manifest
-    uri = manifest if is_s3(manifest) else os.path.abspath(manifest)  # noqa: PTH100
-    return frozenset({uri, f"{uri}.journal", f"{uri}.lock", f"{uri}.tmp"})
+def _is_own(uri: str, settings: CheckSettings) -> bool:
+    """Whether it is the manifest or lies beside it as its journal: found, but not data.
+
+    A link may lead the inputs and the manifest to the same folder by two names.
+    """
+    manifest = settings.manifest if isinstance(settings, PlanSettings) else None
+    if manifest is None or is_s3(manifest) != is_s3(uri):
+        return False
+    if is_s3(uri):
+        # The journal's objects are PREFIX.journal/NUMBER.jsonl.
+        return uri in (manifest, f"{manifest}.lock") or uri.startswith(f"{manifest}.journal/")
+    own = os.path.realpath(manifest)
+    if not os.path.basename(uri).startswith(os.path.basename(manifest)):  # noqa: PTH119
+        return False
+    return os.path.realpath(uri) in (own, f"{own}.journal", f"{own}.tmp")
 
 
 def _look_up_borders(

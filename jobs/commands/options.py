@@ -114,7 +114,8 @@ def settings_from(model: type[_S], flags: dict[str, Any]) -> _S:
     """
     from pydantic import ValidationError
 
-    given = {name: value for name, value in flags.items() if value not in (None, False)}
+    # By identity: 0 is a value, and a wrong one, though it equals False.
+    given = {n: v for n, v in flags.items() if v is not None and v is not False}
     if given.pop("no_check", False):
         given["check"] = False
     if "base_url" in model.model_fields and "base_url" not in given:

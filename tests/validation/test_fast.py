@@ -7,7 +7,7 @@ import random
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.files import PURPOSES, RULE_SETS, Purpose, RuleSet
@@ -226,6 +226,25 @@ def test_an_image_at_the_limit_is_left_to_the_rules_and_one_above_too() -> None:
         )
 
 
+@pytest.mark.parametrize("rules", ["strict", "standard"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        preference(messages=""),
+        preference(messages=f"{SAY}, {REPLY}"),
+        preference(preferred=""),
+        preference(preferred=f"{REPLY}, {REPLY}"),
+        preference(other=SAY),
+        preference(other='{"role": "assistant", "content": null, "tool_calls": []}'),
+        preference(other='{"role": "assistant"}'),
+        preference()[:-1] + ', "tools": []}',
+    ],
+)
+def test_preferences_that_the_rules_reject_are_not_accepted(line: str, rules: RuleSet) -> None:
+    assert not is_accepted(line, rules, dataset_format="preference")
+    assert not check_line(line, rules, "fine-tune").valid
+
+
 def test_no_line_is_accepted_before_the_format_is_known() -> None:
     path = FastPath("standard", "fine-tune")
     line = conversation(SAY, REPLY).encode()
@@ -297,9 +316,6 @@ def bent(draw: st.DrawFn) -> str:
 
 @settings(max_examples=500, deadline=None)
 @given(bent())
-@example(preference(messages=REPLY))
-@example(preference(preferred=f"{REPLY}, {REPLY}"))
-@example(preference(other='{"role": "assistant", "content": null, "tool_calls": []}'))
 def test_the_rules_accept_what_is_accepted_of_bent_records(line: str) -> None:
     assert_the_rules_agree(line)
 

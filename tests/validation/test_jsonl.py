@@ -222,7 +222,7 @@ def test_one_odd_record_among_others_does_not_turn_the_fast_path_aside(
 
     check_line = jsonl.check_line
     monkeypatch.setattr(jsonl, "check_line", counting)
-    report = report_of((GOOD * 50 + CHAT + BAD) * 20, block_bytes=300)
+    report = report_of((GOOD * 50 + BAD + CHAT) * 20, block_bytes=300)
     assert report.problem_count == 40
     assert len(checked) == 41
 
