@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from jobs.commands.options import check_options, settings_from
+from jobs.worker_processes import start_early
 
 EXAMPLES = """
 \b
@@ -28,6 +29,7 @@ def command(report_format: str, json_file: str | None, problems: str | None, **f
     Every mistake is told, with its line. Ends with 5 when a file is invalid, with 2 when one
     cannot be read.
     """
+    start_early(flags)
     from ingest.settings import CheckSettings
     from jobs.checking import check
     from jobs.commands.output import stoppable, write_reports

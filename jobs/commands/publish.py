@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from jobs.commands.options import publish_options, settings_from
+from jobs.worker_processes import start_early
 
 EXAMPLES = """
 \b
@@ -27,6 +28,7 @@ def command(report_format: str, json_file: str | None, problems: str | None, **f
     By default one invalid file stops the run before a byte is sent. What the manifest shows as
     published is not sent again. On stdout: name, file id and status of each file.
     """
+    start_early(flags)
     from ingest.files import FileReport
     from ingest.settings import PublishSettings
     from jobs.commands.output import echo_manifest, in_ray_job, stoppable, write_reports

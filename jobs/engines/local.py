@@ -7,7 +7,6 @@ start than the work takes.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -18,8 +17,7 @@ from ingest.files import Segment, SliceTask, SourceFile
 from ingest.transfer import PutResult, PutTask, put_body
 from ingest.validation import SliceResult, validate_slice
 from ingest.watched_http import cut_all
-
-_WORTH_PROCESSES_BYTES = 16 << 20
+from jobs.worker_processes import CONTEXT, WORTH_PROCESSES_BYTES
 
 
 class LocalEngine:
@@ -30,14 +28,11 @@ class LocalEngine:
     def __init__(self, workers: int | None, total_bytes: int, max_in_flight: int) -> None:
         self.workers = workers or os.cpu_count() or 1
         self._validators: ProcessPoolExecutor | ThreadPoolExecutor
-        if total_bytes < _WORTH_PROCESSES_BYTES:
+        if total_bytes < WORTH_PROCESSES_BYTES:
             self._validators = ThreadPoolExecutor(self.workers, "validate")
         else:
-            # Not fork: the driver has threads, whose locks a forked child would inherit as held.
             self._validators = ProcessPoolExecutor(
-                self.workers,
-                mp_context=multiprocessing.get_context("forkserver"),
-                initializer=_ignore_interrupts,
+                self.workers, mp_context=CONTEXT, initializer=_ignore_interrupts
             )
         self._hashers = ThreadPoolExecutor(self.workers, "hash")
         self._senders = ThreadPoolExecutor(max_in_flight, "send")
