@@ -7,9 +7,10 @@ format; what it does not accept is only *not yet* accepted, and goes to ``check_
 
 msgspec checks a line's JSON and decodes its skeleton into typed structs, while text stays
 ``Raw``: a view of bytes whose syntax (escapes, control characters) is checked but of which no
-string is made. Measured on one core of one machine, conversations of 0.8 and 3 kB a line, in
-MB/s: this 450 and 1,100; the same with text as ``str`` 430 and 750; one RE2 regular expression
-per batch in Arrow 550 and 620; the vendor's check 61 and 138 (``benchmarks/validation.py``).
+string is made. Measured on one core, this step alone, conversations of 0.8 and 2 kB a line, in
+MB/s: this 480 and 1,000; with text as ``str`` 430 and 750; pysimdjson 320 and 620; one RE2
+expression a batch in Arrow 550 and 600. The vendor's whole check makes 62 and 115 of the same
+lines (``benchmarks/validation.py``).
 
 Where msgspec reads otherwise than Python's ``json``, and what is done about it:
 
@@ -26,8 +27,7 @@ Where msgspec reads otherwise than Python's ``json``, and what is done about it:
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -39,18 +39,23 @@ from ingest.files import Purpose, RuleSet
 from ingest.rules.content import IMAGE_PREFIXES, MAX_IMAGE_URL_CHARACTERS, MAX_IMAGES
 from ingest.rules.json_text import MAX_INTEGER_DIGITS, MAX_NESTING
 
+_INVALID = -1
+
 # Stands for a key that is not there; no JSON value begins like it.
 _ABSENT = Raw(b"~")
-_first_byte = struct.Struct("c").unpack_from
-_STRING, _LIST, _NULL = (b'"',), (b"[",), (b"n",)
+_NULL = Raw(b"null")
+# Of all JSON values only strings sort before this. Comparing is the fastest way to look at the
+# first byte of a Raw, which has no white space around it.
+_AFTER_STRINGS = bytearray(b"#")
 # The longest one, jpeg's, comes first.
 _QUOTED_PREFIXES = tuple(f'"{prefix}'.encode() for prefix in sorted(IMAGE_PREFIXES, key=len)[::-1])
 
 # Nesting takes two bytes a level, so a line has to be this long to be too deep.
 _LONG_BYTES = 2 * MAX_NESTING
-# An integer of too many digits covers four samples in a row that are so far apart.
-_SAMPLE_STEP = MAX_INTEGER_DIGITS // 4 - 1
-_FOUR_DIGITS = re.compile(rb"[0-9]{4}")
+# An integer of too many digits covers sixteen samples in a row, taken this far apart. In other
+# data (base64, say) so many of them are hardly ever all digits.
+_SAMPLE_STEP = MAX_INTEGER_DIGITS // 16
+_SIXTEEN_DIGITS = re.compile(rb"[0-9]{16}")
 
 _REFUSALS = (msgspec.MsgspecError, RecursionError, ValueError)
 
@@ -62,9 +67,19 @@ class _Message(Struct, gc=False):
     weight: Literal[0, 1] = 0
 
 
+class _StrictMessage(Struct, gc=False):
+    role: Literal["system", "user", "assistant"]
+    content: Raw
+    weight: Literal[0, 1] = 0
+
+
 class _Conversation(Struct, gc=False, forbid_unknown_fields=True):
     messages: list[_Message]
     tools: Raw = _ABSENT
+
+
+class _StrictConversation(Struct, gc=False, forbid_unknown_fields=True):
+    messages: list[_StrictMessage]
 
 
 class _Instruction(Struct, gc=False, forbid_unknown_fields=True):
@@ -80,6 +95,10 @@ class _Input(Struct, gc=False):
     messages: list[_Message]
 
 
+class _StrictInput(Struct, gc=False):
+    messages: list[_StrictMessage]
+
+
 class _Output(Struct, gc=False):
     role: Literal["assistant"]
     content: Raw = _ABSENT
@@ -88,6 +107,12 @@ class _Output(Struct, gc=False):
 
 class _Preference(Struct, gc=False, forbid_unknown_fields=True):
     input: _Input
+    preferred_output: tuple[_Output]
+    non_preferred_output: tuple[_Output]
+
+
+class _StrictPreference(Struct, gc=False, forbid_unknown_fields=True):
+    input: _StrictInput
     preferred_output: tuple[_Output]
     non_preferred_output: tuple[_Output]
 
@@ -107,18 +132,17 @@ class _Object(Struct, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _Acceptor:
     """How lines of one format are accepted.
 
     Attributes:
         decode: a line to a struct; raises what does not fit.
-        is_valid: whether the struct obeys the rules that its types cannot tell.
-        text_bytes: how much of the line is strings in known places, which can hide nothing.
+        text_bytes: ``_INVALID`` if the struct breaks a rule that its types cannot tell; else, if
+            the line is long, how much of it is known to be text, which can hide nothing.
     """
 
     decode: Callable[[memoryview], Any]
-    is_valid: Callable[[Any], bool]
-    text_bytes: Callable[[Any], int]
+    text_bytes: Callable[[Any, bool], int]
 
 
 class FastPath:
@@ -132,19 +156,19 @@ class FastPath:
         self._strict = rules == "strict"
         self._has_formats = purpose == "fine-tune" and rules != "basic"
         # Batch files are small, and their ids have to be decoded anyway.
-        self._way = _OBJECTS if purpose != "batch-api" and not self._has_formats else None
+        self._acceptor = _OBJECTS if purpose != "batch-api" and not self._has_formats else None
         self.dataset_format: str | None = None
 
     @property
     def is_ready(self) -> bool:
         """Whether lines can be accepted; if not, a format has to be named, or none can be."""
-        return self._way is not None or not self._has_formats
+        return self._acceptor is not None or not self._has_formats
 
     def expect(self, dataset_format: str) -> None:
         """From now on accept lines of this format, where formats apply."""
         if self._has_formats:
             self.dataset_format = dataset_format
-            self._way = (_STRICT if self._strict else _STANDARD)[dataset_format]
+            self._acceptor = (_STRICT if self._strict else _STANDARD)[dataset_format]
 
     def rejected(self, buffer: bytearray, borders: list[int]) -> list[int]:
         """Return the indexes of the lines that are not accepted, in order.
@@ -154,23 +178,21 @@ class FastPath:
             borders: where lines begin in it, and the end of the last. A line may have its
                 terminator, which is white space to JSON.
         """
-        if self._way is None:
+        if self._acceptor is None:
             return list(range(len(borders) - 1))
-        decode, is_valid, text_bytes = self._way.decode, self._way.is_valid, self._way.text_bytes
+        decode, text_bytes = self._acceptor.decode, self._acceptor.text_bytes
         data = memoryview(buffer)
         rejected = []
         for index, (begin, end) in enumerate(pairwise(borders)):
+            length = end - begin
             try:
-                record = decode(data[begin:end])
-                if is_valid(record) and (
-                    end - begin < _LONG_BYTES
-                    or end - begin - text_bytes(record) < _LONG_BYTES
-                    or _is_plain(buffer, begin, end)
-                ):
-                    continue
+                text = text_bytes(decode(data[begin:end]), length >= _LONG_BYTES)
             except _REFUSALS:
-                pass
-            rejected.append(index)
+                text = _INVALID
+            if text == _INVALID or (
+                length - text >= _LONG_BYTES and not _is_plain(buffer, begin, end)
+            ):
+                rejected.append(index)
         return rejected
 
 
@@ -179,67 +201,75 @@ def _is_plain(buffer: bytearray, begin: int, end: int) -> bool:
     brackets = buffer.count(b"{", begin, end) + buffer.count(b"[", begin, end)
     if brackets > MAX_NESTING:
         return False
-    return not _FOUR_DIGITS.search(buffer[begin:end:_SAMPLE_STEP])
+    return not _SIXTEEN_DIGITS.search(buffer[begin:end:_SAMPLE_STEP])
 
 
 def _is_string(value: Raw) -> bool:
-    return _first_byte(value) == _STRING
+    return _AFTER_STRINGS.__gt__(value)
 
 
-def _is_strict_conversation(record: _Conversation) -> bool:
-    return record.tools is _ABSENT and _are_strict_messages(record.messages, True)
-
-
-def _is_standard_conversation(record: _Conversation) -> bool:
-    return _are_standard_messages(record.messages, True)
-
-
-def _are_strict_messages(messages: list[_Message], needs_assistant: bool) -> bool:
+def _strict_text_bytes(
+    record: _StrictConversation | _StrictInput, is_long: bool, needs_assistant: bool = True
+) -> int:
     """Contents are all strings or all lists, and no role speaks twice in a row."""
+    text_bytes = 0
     previous: str | None = None
     has_assistant = not needs_assistant
-    all_strings = True
-    for message in messages:
-        role = message.role
-        if role == previous or role == "tool":
-            return False
+    all_strings, after_strings = True, _AFTER_STRINGS
+    for message in record.messages:
+        role, content = message.role, message.content
+        if role == previous:
+            return _INVALID
         if role == "assistant":
             has_assistant = True
-        if _first_byte(message.content) != _STRING:
+        if not after_strings > content:
             all_strings = False
+        if is_long:
+            text_bytes += len(content)
         previous = role
-    return has_assistant and previous is not None and (all_strings or _are_lists(messages))
+    if not has_assistant or previous is None:
+        return _INVALID
+    return text_bytes if all_strings else _valid_if(_are_lists(record.messages))
 
 
-def _are_standard_messages(messages: list[_Message], needs_assistant: bool) -> bool:
+def _standard_text_bytes(
+    record: _Conversation | _Input, is_long: bool, needs_assistant: bool = True
+) -> int:
     """Contents are all strings or all lists; null and tool calls may stand for strings."""
+    text_bytes = 0
     has_assistant = not needs_assistant
-    all_strings = True
-    for message in messages:
+    all_strings, after_strings = True, _AFTER_STRINGS
+    for message in record.messages:
+        content = message.content
         if message.role == "assistant":
             has_assistant = True
-        if _first_byte(message.content) != _STRING:
+        if not after_strings > content:
             all_strings = False
-    return (
-        has_assistant
-        and bool(messages)
-        and (all_strings or all(map(_is_passed_over, messages)) or _are_lists(messages))
-    )
+        if is_long:
+            text_bytes += len(content)
+    if not has_assistant or not record.messages:
+        return _INVALID
+    if all_strings or all(map(_is_passed_over, record.messages)):
+        return text_bytes
+    return _valid_if(_are_lists(record.messages))
+
+
+def _valid_if(is_valid: bool) -> int:
+    return 0 if is_valid else _INVALID
 
 
 def _is_passed_over(message: _Message) -> bool:
     """Whether a content is a string, or one that goes with strings in ``standard``."""
     if message.content is _ABSENT:
         return message.role == "assistant" and message.tool_calls is not _ABSENT
-    return _first_byte(message.content) in (_STRING, _NULL)
+    return _is_string(message.content) or message.content == _NULL
 
 
-def _are_lists(messages: list[_Message]) -> bool:
+def _are_lists(messages: Sequence[_Message | _StrictMessage]) -> bool:
     """Whether all contents are lists of valid items, with not too many images in all."""
     images = 0
     for message in messages:
-        if _first_byte(message.content) != _LIST:
-            return False
+        # Anything but a list is refused here.
         for item in _decode_items(message.content):
             if item.type == "text":
                 if not _is_string(item.text):
@@ -265,69 +295,58 @@ def _is_image(item: _Item) -> bool:
     )
 
 
-def _is_strict_preference(record: _Preference) -> bool:
-    return _is_preference(record, _are_strict_messages) and all(
-        _is_string(output[0].content)
-        for output in (record.preferred_output, record.non_preferred_output)
+def _strict_preference_bytes(record: _StrictPreference, is_long: bool) -> int:
+    conversation_bytes = _strict_text_bytes(record.input, is_long, needs_assistant=False)
+    return _preference_bytes(record, conversation_bytes, lambda output: False)
+
+
+def _standard_preference_bytes(record: _Preference, is_long: bool) -> int:
+    conversation_bytes = _standard_text_bytes(record.input, is_long, needs_assistant=False)
+    return _preference_bytes(
+        record,
+        conversation_bytes,
+        lambda output: output.content is _ABSENT and output.tool_calls is not _ABSENT,
     )
 
 
-def _is_standard_preference(record: _Preference) -> bool:
-    return _is_preference(record, _are_standard_messages) and all(
-        _is_string(output.content)
-        or (output.content is _ABSENT and output.tool_calls is not _ABSENT)
-        for output in (record.preferred_output[0], record.non_preferred_output[0])
-    )
+def _preference_bytes(
+    record: _Preference | _StrictPreference,
+    conversation_bytes: int,
+    needs_no_content: Callable[[_Output], bool],
+) -> int:
+    if conversation_bytes == _INVALID or record.input.messages[-1].role == "assistant":
+        return _INVALID
+    for output in (*record.preferred_output, *record.non_preferred_output):
+        if _is_string(output.content):
+            conversation_bytes += len(output.content)
+        elif not needs_no_content(output):
+            return _INVALID
+    return conversation_bytes
 
 
-def _is_preference(
-    record: _Preference, are_messages: Callable[[list[_Message], bool], bool]
-) -> bool:
-    messages = record.input.messages
-    return are_messages(messages, False) and messages[-1].role != "assistant"
+def _strings_bytes(*values: Raw) -> int:
+    return sum(map(len, values)) if all(map(_is_string, values)) else _INVALID
 
 
-def _text_bytes_of(messages: list[_Message]) -> int:
-    return sum(
-        len(message.content) for message in messages if _first_byte(message.content) == _STRING
-    )
-
-
-_OBJECTS = _Way(msgspec.json.Decoder(_Object).decode, lambda record: True, lambda record: 0)
-_GENERAL = _Way(
-    msgspec.json.Decoder(_General).decode,
-    lambda record: _is_string(record.text),
-    lambda record: len(record.text),
+_OBJECTS = _Acceptor(msgspec.json.Decoder(_Object).decode, lambda record, is_long: 0)
+_GENERAL = _Acceptor(
+    msgspec.json.Decoder(_General).decode, lambda record, is_long: _strings_bytes(record.text)
 )
-_INSTRUCTION = _Way(
+_INSTRUCTION = _Acceptor(
     msgspec.json.Decoder(_Instruction).decode,
-    lambda record: _is_string(record.prompt) and _is_string(record.completion),
-    lambda record: len(record.prompt) + len(record.completion),
+    lambda record, is_long: _strings_bytes(record.prompt, record.completion),
 )
-
-
-def _ways(
-    is_conversation: Callable[[_Conversation], bool], is_preference: Callable[[_Preference], bool]
-) -> dict[str, _Way]:
-    return {
-        "conversation": _Way(
-            msgspec.json.Decoder(_Conversation).decode,
-            is_conversation,
-            lambda record: _text_bytes_of(record.messages),
-        ),
-        "instruction": _INSTRUCTION,
-        "general": _GENERAL,
-        "preference": _Way(
-            msgspec.json.Decoder(_Preference).decode,
-            is_preference,
-            lambda record: (
-                _text_bytes_of(record.input.messages)
-                + _text_bytes_of(record.preferred_output)
-                + _text_bytes_of(record.non_preferred_output)
-            ),
-        ),
-    }
-
-
-_STRICT = _ways(_is_strict_conversation, _is_strict_preference)
-_STANDARD = _ways(_is_standard_conversation, _is_standard_preference)
+_STRICT = {
+    "conversation": _Acceptor(msgspec.json.Decoder(_StrictConversation).decode, _strict_text_bytes),
+    "instruction": _INSTRUCTION,
+    "general": _GENERAL,
+    "preference": _Acceptor(
+        msgspec.json.Decoder(_StrictPreference).decode, _strict_preference_bytes
+    ),
+}
+_STANDARD = {
+    "conversation": _Acceptor(msgspec.json.Decoder(_Conversation).decode, _standard_text_bytes),
+    "instruction": _INSTRUCTION,
+    "general": _GENERAL,
+    "preference": _Acceptor(msgspec.json.Decoder(_Preference).decode, _standard_preference_bytes),
+}

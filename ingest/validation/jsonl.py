@@ -62,6 +62,7 @@ class _JsonlCheck:
                 self._expect_last_format()
             rejected = self._fast.rejected(batch.buffer, borders[first:])
         else:
+            # Which of its lines are not UTF-8 is seen one by one.
             rejected = list(range(len(batch)))
         accepted_from = first
         for index in rejected:

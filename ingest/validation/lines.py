@@ -12,6 +12,7 @@ after it. Nothing here looks at what a line says.
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,6 @@ _TAIL_BYTES = 64 * 2**10
 _LF, _CR = 0x0A, 0x0D
 _LINE = pa.schema([pa.field("line", pa.large_binary(), nullable=False)])
 
-_Offsets = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class LineBatch:
@@ -41,16 +40,18 @@ class LineBatch:
 
     Attributes:
         lines: a record batch of one column, ``line``: binary values over ``buffer``.
-        buffer: the reader's buffer, in which ``borders`` are indexes.
+        buffer: the reader's own.
+        borders: where lines begin in ``buffer``, and where the last one ends: one more than lines.
         offset: of the first line's first byte, in the source.
     """
 
     lines: Any  # pyarrow.RecordBatch
     buffer: bytearray
+    borders: list[int]
     offset: int
 
     def __len__(self) -> int:
-        return int(self.lines.num_rows)
+        return len(self.borders) - 1
 
     @property
     def is_utf8(self) -> bool:
@@ -60,12 +61,6 @@ class LineBatch:
         except pa.ArrowInvalid:
             return False
         return True
-
-    @property
-    def borders(self) -> list[int]:
-        """Where lines begin in ``buffer``, and where the last one ends: one more than lines."""
-        borders: list[int] = np.frombuffer(self.lines.column(0).buffers()[1], np.int64).tolist()
-        return borders
 
     def text(self, begin: int, end: int) -> str:
         """The line between two borders, without its terminator.
@@ -125,36 +120,35 @@ class _LineReader:
         while self._base + self._begin < self._end:
             if not self._read_more():
                 if self._begin < self._filled and not self._in_foreign_line:
-                    yield self._batch(np.array([self._begin, self._filled], np.int64))
+                    yield self._batch([self._begin, self._filled])
                 return
-            ends = self._find_ends()
+            for ends in self._find_ends():
+                if self._in_foreign_line:
+                    self._in_foreign_line = False
+                    self._begin = ends.pop(0)
+                borders = [self._begin, *ends]
+                # A line is ours if it begins before the slice's end.
+                ours = bisect_left(borders, self._end - self._base, hi=len(ends))
+                if ours:
+                    yield self._batch(borders[: ours + 1])
+                self._begin = borders[-1]
+                if ours < len(ends):
+                    return
             if self._in_foreign_line:
-                if not len(ends):
-                    self._begin = self._filled
-                    continue
-                self._begin, ends = int(ends[0]), ends[1:]
-                self._in_foreign_line = False
-            if not len(ends):
-                continue
-            borders = np.concatenate((np.array([self._begin], np.int64), ends))
-            # A line is ours if it begins before the slice's end.
-            ours = int(np.searchsorted(borders[:-1], self._end - self._base, "left"))
-            for first in range(0, ours, MAX_LINES_PER_BATCH):
-                last = min(ours, first + MAX_LINES_PER_BATCH)
-                yield self._batch(borders[first : last + 1])
-            self._begin = int(borders[-1])
+                self._begin = self._filled
 
-    def _batch(self, borders: _Offsets) -> LineBatch:
+    def _batch(self, borders: list[int]) -> LineBatch:
         lines = pa.Array.from_buffers(
             pa.large_binary(),
             len(borders) - 1,
-            [None, pa.py_buffer(borders), pa.py_buffer(self._buffer)],
+            [None, pa.py_buffer(np.array(borders, np.int64)), pa.py_buffer(self._buffer)],
             null_count=0,
         )
         return LineBatch(
             pa.RecordBatch.from_arrays([lines], schema=_LINE),
             self._buffer,
-            self._base + int(borders[0]),
+            borders,
+            self._base + borders[0],
         )
 
     def _read_more(self) -> bool:
@@ -206,14 +200,30 @@ class _LineReader:
         self._buffer = bytearray(size)
         self._view = memoryview(self._buffer)
 
-    def _find_ends(self) -> _Offsets:
-        """Where lines end in what was read last: the indexes after their terminators."""
+    def _find_ends(self) -> Iterator[list[int]]:
+        """Yield where lines end in what was read last: the indexes after their terminators."""
+        if self._buffer.find(_CR, self._scan_from, self._filled) >= 0:
+            ends = self._find_ends_with_cr()
+            for first in range(0, len(ends), MAX_LINES_PER_BATCH):
+                yield ends[first : first + MAX_LINES_PER_BATCH].tolist()
+            return
+        # Twice as fast as comparing every byte, unless lines are very short.
+        find, filled = self._buffer.find, self._filled
+        found: list[int] = []
+        end = self._scan_from
+        while end := find(_LF, end, filled) + 1:
+            found.append(end)
+            if len(found) == MAX_LINES_PER_BATCH:
+                yield found
+                found = []
+        if found:
+            yield found
+
+    def _find_ends_with_cr(self) -> npt.NDArray[np.int64]:
         first = self._scan_from
         block = np.frombuffer(self._buffer, np.uint8, self._filled - first, first)
-        ends = np.flatnonzero(block == _LF)
-        if self._buffer.find(_CR, first, self._filled) >= 0:
-            returns = np.flatnonzero(block == _CR)
-            self._after_cr = bool(returns[-1] == len(block) - 1)
-            following = block[np.minimum(returns + 1, len(block) - 1)]
-            ends = np.sort(np.concatenate((ends, returns[following != _LF])))
-        return ends + (first + 1)
+        returns = np.flatnonzero(block == _CR)
+        self._after_cr = bool(returns[-1] == len(block) - 1)
+        following = block[np.minimum(returns + 1, len(block) - 1)]
+        ends = np.concatenate((np.flatnonzero(block == _LF), returns[following != _LF]))
+        return np.sort(ends) + (first + 1)
