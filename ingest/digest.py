@@ -6,18 +6,25 @@ Runs in a worker, beside the validation of the same file.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable
 
+from ingest.errors import Interrupted
 from ingest.files import Segment
 from ingest.sources import open_segments
 
 _BLOCK_BYTES = 4 << 20
 
 
-def digest_segments(segments: tuple[Segment, ...]) -> str:
+def digest_segments(segments: tuple[Segment, ...], stop: threading.Event | None = None) -> str:
     """The SHA-256 of the segments' bytes, in lowercase hex.
 
+    Args:
+        segments: what to read, in order.
+        stop: set it to end the reading; a large file takes minutes.
+
     Raises:
+        Interrupted: ``stop`` was set.
         SourceChanged: a source is not the planned version.
         SourceError, Retryable: it cannot be read.
     """
@@ -26,6 +33,8 @@ def digest_segments(segments: tuple[Segment, ...]) -> str:
     with open_segments(segments, 0, sum(s.length for s in segments)) as stream:
         while count := stream.readinto(buffer):
             digest.update(buffer[:count])
+            if stop is not None and stop.is_set():
+                raise Interrupted("stopped while hashing")
     return digest.hexdigest()
 
 

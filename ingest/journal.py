@@ -27,6 +27,7 @@ from ingest.run_store import RunStore
 from ingest.secrets import PresignedUrl
 
 _SCHEMA = 1
+_LINE_START = b'{"event":"'
 
 
 class Phase(Enum):
@@ -123,12 +124,17 @@ def replay(content: bytes, location: str) -> JournalState:
             event = json.loads(line)
             _apply(state, event)
         except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break  # torn by a crash: its effect never began
+            if number == len(lines) and _is_torn(line):
+                break  # by a crash: its effect never began
             raise ManifestError(
                 f"{location}.journal:{number}: is not a journal of ours ({error!r}); move it away"
             ) from None
     return state
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a last line is the beginning of one of ours, or a block that was never written."""
+    return line.startswith(_LINE_START[: len(line)]) or not line.strip(b"\0")
 
 
 def _apply(state: JournalState, event: dict[str, Any]) -> None:
@@ -181,7 +187,7 @@ class Journal:
         self._queued = 0
         self._synced = 0
         self._leading = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
 
     def record(self, event: str, **fields: Any) -> None:
         """Append one event.
@@ -191,6 +197,7 @@ class Journal:
         """
         line = json.dumps({"event": event, **fields}, separators=(",", ":")) + "\n"
         with self._turn:
+            self._check()
             self._queue.append(line)
             self._queued += 1
             ticket = self._queued
@@ -206,16 +213,20 @@ class Journal:
         self._check()
 
     def _write(self, batch: list[str], upto: int) -> None:
-        failure: Exception | None = None
         try:
-            self._store.append("".join(batch).encode())
-        except Exception as error:  # told to every thread whose line was in the batch
-            failure = error
-        with self._turn:
-            self._failure = self._failure or failure
-            self._synced = upto
-            self._leading = False
-            self._turn.notify_all()
+            # After a failure nothing more is written: it may have left half a line, which only
+            # the end of a journal can have.
+            if self._failure is None:
+                self._store.append("".join(batch).encode())
+        except BaseException as error:  # told to every thread whose line was in the batch
+            self._failure = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            with self._turn:
+                self._synced = upto
+                self._leading = False
+                self._turn.notify_all()
 
     def _check(self) -> None:
         if self._failure is not None:

@@ -121,7 +121,8 @@ def parse_manifest(content: bytes, location: str) -> Manifest:
                 f"{location}:{number}: is not a manifest of ours ({place} {first['msg']}); "
                 "name another file with --manifest"
             ) from None
-        entries[entry.name] = entry
+        # A merge in git can leave two lines of a name: the later one counts, no id is lost.
+        entries[entry.name] = merge_superseded(entry, entries.get(entry.name))
     return Manifest(entries=entries)
 
 
@@ -132,7 +133,7 @@ def merge_superseded(entry: ManifestEntry, previous: ManifestEntry | None) -> Ma
     """
     if previous is None:
         return entry
-    ids = [*previous.superseded, *([previous.file_id] if previous.file_id else [])]
+    ids = [*previous.superseded, *filter(None, [previous.file_id]), *entry.superseded]
     kept = tuple(dict.fromkeys(i for i in ids if i != entry.file_id))
     return entry.model_copy(update={"superseded": kept})
 

@@ -36,20 +36,25 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
     At most 120 s: a longer wish is a failure to tell, not a wait to sit out. None without a wish
     that makes sense.
     """
-    wish_s: float | None = None
+    wish_s = _number(headers.get("retry-after-ms", ""))
+    if wish_s is not None:
+        wish_s /= 1000
+    elif "Retry-After" in headers:
+        wish_s = _number(headers["Retry-After"])
+        if wish_s is None:
+            wish_s = _seconds_until(headers["Retry-After"], now or datetime.now(timezone.utc))
+    return None if wish_s is None else min(max(wish_s, 0.0), _MAX_SERVER_DELAY_S)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text.strip(), re.ASCII) else None
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
     try:
-        if "retry-after-ms" in headers:
-            wish_s = float(headers["retry-after-ms"]) / 1000
-        elif "Retry-After" in headers:
-            value = headers["Retry-After"].strip()
-            if re.fullmatch(r"\d+(\.\d+)?", value):
-                wish_s = float(value)
-            else:
-                now = now or datetime.now(timezone.utc)
-                wish_s = (parsedate_to_datetime(value) - now).total_seconds()
+        return (parsedate_to_datetime(date) - now).total_seconds()
     except (ValueError, TypeError):  # TypeError: a date without a zone cannot be subtracted
         return None
-    return None if wish_s is None else min(max(wish_s, 0.0), _MAX_SERVER_DELAY_S)
 
 
 def backoff_s(attempt: int, wish_s: float | None = None) -> float:
@@ -61,10 +66,12 @@ def backoff_s(attempt: int, wish_s: float | None = None) -> float:
     return max(delay, wish_s or 0.0)
 
 
-_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*", re.IGNORECASE)
+# A store that refuses a signature may quote the query without its URL.
+_SIGNED_FIELD = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^\s&\"'<>]+", re.I)
 
 
 def redacted(text: str, limit: int = 300) -> str:
     """A server's own words, fit for a message: one line, cut, and no URL with its query."""
-    line = " ".join(_URL_QUERY.sub(r"\1?...", text).split())
+    line = " ".join(_SIGNED_FIELD.sub(r"\1...", _URL_QUERY.sub(r"\1?...", text)).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."

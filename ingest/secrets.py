@@ -34,18 +34,21 @@ class PresignedUrl:
     @property
     def host(self) -> str:
         """The host, which is no secret and helps in a message."""
-        return urlsplit(self.url).hostname or "?"
+        try:
+            return urlsplit(self.url).hostname or "?"
+        except ValueError:
+            return "?"
 
     @property
     def expires_at(self) -> datetime | None:
         """When the store will stop to honour it, as an S3 URL tells; None when it does not."""
-        query = parse_qs(urlsplit(self.url).query)
         try:
+            query = parse_qs(urlsplit(self.url).query)
             signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ")
             lifetime = timedelta(seconds=int(query["X-Amz-Expires"][0]))
-        except (KeyError, ValueError):
+            return signed.replace(tzinfo=timezone.utc) + lifetime
+        except (KeyError, ValueError, OverflowError):
             return None
-        return signed.replace(tzinfo=timezone.utc) + lifetime
 
     def expires_within(self, seconds: float) -> bool:
         """Whether fewer than ``seconds`` are left; a URL that tells no expiry never expires."""
@@ -64,17 +67,22 @@ def read_api_key(key_file: str | None = None, secret_arn: str | None = None) -> 
     """
     if key_file:
         try:
-            key = Path(key_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--api-key-file {key_file}: cannot be read ({error})") from None
+            key = Path(key_file).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise UsageError(
+                f"--api-key-file {key_file}: cannot be read ({error.strerror})"
+            ) from None
+        except UnicodeDecodeError:  # its text quotes the bytes
+            raise UsageError(f"--api-key-file {key_file}: is not text") from None
     elif secret_arn:
         key = _read_secret(secret_arn)
     else:
         key = os.environ.get(API_KEY_VARIABLE, "")
     key = key.strip()
     if not key:
+        where = f"{key_file or secret_arn} is empty" if key_file or secret_arn else "no API key"
         raise NotAuthorised(
-            f"no API key: set {API_KEY_VARIABLE}, or pass --api-key-file or --api-key-secret"
+            f"{where}: set {API_KEY_VARIABLE}, or pass --api-key-file or --api-key-secret"
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         # Not told which character: it would be a part of the key.

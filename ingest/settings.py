@@ -45,13 +45,14 @@ def normalise_base_url(url: str) -> str:
     """``url`` with ``/v1`` at its end, however the user or another client's settings wrote it.
 
     Raises:
-        ValueError: it is not an http(s) URL, or carries a user name, query or fragment.
+        ValueError: it is not an http(s) URL, or carries a user name, password, query or fragment.
     """
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"expected an http(s) URL such as {DEFAULT_BASE_URL}")
-    if parts.username or parts.query or parts.fragment:
-        raise ValueError("a base URL has no user name, query or fragment")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("a base URL has no user name, password, query or fragment")
+    _ = parts.port  # raises ValueError for one that is no port
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/v1') else path + '/v1'}"
 
@@ -69,7 +70,8 @@ class CheckSettings(BaseModel):
         workers: processes of the local engine; the number of cores unless given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An input that is quoted in an error could be a URL with a password in it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     inputs: tuple[str, ...] = Field(min_length=1)
     purpose: Purpose = "fine-tune"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from ingest.files import Segment
 from ingest.retries import is_retryable, redacted, retry_after_s
 from ingest.secrets import PresignedUrl
 from ingest.sources import open_segments
-from ingest.watched_http import Watchdog, thread_session
+from ingest.watched_http import Watchdog, caused_by, thread_session
 
 STALL_TIMEOUT_S = 60.0
 """A connection that takes or gives no byte for this long is dead."""
@@ -88,16 +89,16 @@ def put_body(task: PutTask) -> PutResult:
     started = time.monotonic()
     deadline = started + task.timeout_s
     url = task.url.url
-    _refuse_plain_http(url, task)
+    _refuse_unusable(url, task)
     if task.url.expires_within(0):
         raise UrlExpired(f"{task.label}: its presigned URL has expired")
     for _ in range(_MAX_REDIRECTS + 1):
         reply, md5, sent = _put_once(url, task, deadline)
         if reply.status_code in _REDIRECTS and "Location" in reply.headers:
-            url = urljoin(url, reply.headers["Location"])
-            _refuse_unsafe_redirect(url, task)
+            url = _redirected(url, reply.headers["Location"], task)
             continue
-        if not reply.ok:
+        # Not ``reply.ok``: a 3xx without a Location (S3's answer to a wrong region) is no success.
+        if not 200 <= reply.status_code < 300:
             raise _fault(reply, task)
         return PutResult(
             etag=reply.headers.get("ETag", "").strip().removeprefix("W/").strip('"'),
@@ -121,20 +122,19 @@ def _put_once(url: str, task: PutTask, deadline: float) -> tuple[requests.Respon
                     url,
                     data=body,
                     headers=task.url.headers,
-                    timeout=(STALL_TIMEOUT_S, STALL_TIMEOUT_S),
+                    timeout=(_connect_timeout_s(deadline), STALL_TIMEOUT_S),
                     allow_redirects=False,
                 )
-        except requests.exceptions.SSLError:
-            raise Permanent(f"{task.label}: TLS with {task.url.host} failed") from None
-        except (requests.RequestException, _OutOfTime) as error:
-            raise _connection_fault(error, task, body, watchdog.fired) from None
-    if reply.ok and body.sent != task.length:
+        # ValueError: headers or a Location that requests or http.client cannot read.
+        except (requests.RequestException, ValueError, _OutOfTime) as error:
+            raise _connection_fault(error, url, task, body, watchdog.fired) from None
+    if 200 <= reply.status_code < 300 and body.sent != task.length:
         raise Retryable(f"{task.label}: sent {body.sent} of {task.length} bytes")
     return reply, body.md5.hexdigest(), body.sent
 
 
 def _connection_fault(
-    error: Exception, task: PutTask, body: _Body, out_of_time: bool
+    error: Exception, url: str, task: PutTask, body: _Body, out_of_time: bool
 ) -> UploadError:
     if out_of_time or isinstance(error, _OutOfTime):
         rate = body.sent / task.timeout_s / 1e6
@@ -144,11 +144,25 @@ def _connection_fault(
         )
     if task.url.expires_within(0):
         return UrlExpired(f"{task.label}: its presigned URL expired while it was being sent")
-    kind = "no byte moved for a minute" if isinstance(error, requests.Timeout) else "broke"
+    host = urlsplit(url).hostname
+    if isinstance(error, ValueError):  # some of requests' own are, too
+        return Permanent(
+            f"{task.label}: a URL or header given for {host} cannot be used "
+            f"({type(error).__name__})"
+        )
+    if caused_by(error, ssl.SSLCertVerificationError):
+        return Permanent(f"{task.label}: the certificate of {host} is not trusted")
+    kind = "broke"
+    if caused_by(error, TimeoutError, requests.Timeout):
+        kind = f"moved no byte for {STALL_TIMEOUT_S:g} s"
     return Retryable(
-        f"{task.label}: the connection to {task.url.host} {kind} after {body.sent} of "
+        f"{task.label}: the connection to {host} {kind} after {body.sent} of "
         f"{task.length} bytes ({type(error).__name__})"
     )
+
+
+def _connect_timeout_s(deadline: float) -> float:
+    return min(STALL_TIMEOUT_S, max(0.001, deadline - time.monotonic()))
 
 
 def _fault(reply: requests.Response, task: PutTask) -> UploadError:
@@ -168,26 +182,40 @@ def _s3_error(reply: requests.Response) -> tuple[str, str]:
     """``<Code>`` and ``<Message>`` of an S3 error; empty where the body is something else."""
     try:
         root = ElementTree.fromstring(reply.content)  # noqa: S314 - expat bounds entity expansion
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, LookupError, ValueError):  # the latter two: its encoding
         return "", ""
     fields = {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in root}
     return redacted(fields.get("Code", "")), redacted(fields.get("Message", ""))
 
 
-def _refuse_plain_http(url: str, task: PutTask) -> None:
-    if urlsplit(url).scheme != "https" and not task.local:
+def _refuse_unusable(url: str, task: PutTask) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise Permanent(f"{task.label}: the store's URL is not one of http or https")
+    if parts.scheme != "https" and not task.local:
         raise Permanent(f"{task.label}: the store's URL is not https; --insecure allows it")
 
 
-def _refuse_unsafe_redirect(url: str, task: PutTask) -> None:
-    """A store may send us to another public host, never into the network we run in."""
-    _refuse_plain_http(url, task)
-    if task.local:
-        return
-    host = urlsplit(url).hostname or ""
+def _redirected(url: str, location: str, task: PutTask) -> str:
+    """Where a reply sends us: to another public host perhaps, never into the network we run in."""
+    try:
+        url = urljoin(url, location)
+    except ValueError:
+        raise Permanent(f"{task.label}: the store redirected to what is no URL") from None
+    _refuse_unusable(url, task)
+    if not task.local:
+        _refuse_private(urlsplit(url).hostname or "", task)
+    return url
+
+
+def _refuse_private(host: str, task: PutTask) -> None:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: a label that is too long, or empty
         raise Retryable(f"{task.label}: redirected to {host}, which cannot be resolved") from None
     for *_, address in found:
         if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global:

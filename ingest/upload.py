@@ -26,6 +26,7 @@ from ingest.errors import (
     OutcomeUnknown,
     Permanent,
     Retryable,
+    SourceChanged,
     UrlExpired,
 )
 from ingest.files import Part, Purpose, UploadFile
@@ -98,7 +99,8 @@ class Uploader:
     Attributes:
         send: gives a ``PutTask`` to a worker; the future holds its result or its error.
         stop: set on Ctrl-C: no new body is sent, those in flight get a few seconds.
-        on_sent: called with the file's name and the acknowledged bytes.
+        on_sent: called with the file's name and the acknowledged bytes; with a negative number
+            when these no longer count, since the upload has to start anew.
         note: called with a line a person should read.
     """
 
@@ -135,7 +137,8 @@ class Uploader:
             self.note(f"{file.name}: its presigned URLs expired; the upload starts anew")
         raise Retryable(
             f"{file.name}: the presigned URLs expired {_STARTS} times before it was sent; "
-            "a smaller --part-size or --shard-size needs less time for each"
+            "a smaller --part-size or --shard-size needs less time for each, unless the clock of "
+            "this machine is wrong"
         )
 
     def _identity(self, file: UploadFile, sha256: str) -> str:
@@ -161,9 +164,13 @@ class Uploader:
             return self._existing(file, ticket)
         if isinstance(ticket, MultipartTicket):
             self.journal.record_initiated(attempt, ticket.file_id, ticket.upload_id, ticket.urls)
-            return self._finish(file, attempt, ticket.urls)
-        self.journal.record_initiated(attempt, ticket.file_id)
-        return self._finish(file, attempt, (ticket.url,))
+            done = self._finish(file, attempt, ticket.urls)
+        else:
+            self.journal.record_initiated(attempt, ticket.file_id)
+            done = self._finish(file, attempt, (ticket.url,))
+        if done is None:
+            self.on_sent(file.name, -_sent_bytes(file, attempt))
+        return done
 
     def _ticket(
         self, file: UploadFile, sha256: str, attempt: Attempt
@@ -214,7 +221,7 @@ class Uploader:
                 return self._completed(attempt, remote)
             if attempt.phase is Phase.COMPLETED:
                 return None  # deleted at the API since
-            return self._finish(file, attempt, attempt.urls)
+            return self._go_on(file, attempt)
         if not attempt.urls:
             return None  # a single request whose body was not acknowledged
         missing = [p for p in file.parts if p.number not in attempt.sent]
@@ -222,13 +229,26 @@ class Uploader:
         if any(attempt.urls[p.number - 1].expires_within(margin_s) for p in missing):
             self.note(f"{file.name}: the presigned URLs have expired; the upload starts anew")
             return None
-        sent = sum(p.length for p in file.parts if p.number in attempt.sent)
         self.note(
             f"{file.name}: going on with an earlier upload, "
             f"{len(file.parts) - len(missing)} of {len(file.parts)} parts are there"
         )
-        self.on_sent(file.name, sent)
-        return self._finish(file, attempt, attempt.urls)
+        self.on_sent(file.name, _sent_bytes(file, attempt))
+        done = self._go_on(file, attempt)
+        if done is None:
+            self.on_sent(file.name, -_sent_bytes(file, attempt))
+        return done
+
+    def _go_on(self, file: UploadFile, attempt: Attempt) -> Uploaded | None:
+        """Finish an earlier attempt; None when the server or its store no longer has it."""
+        try:
+            return self._finish(file, attempt, attempt.urls)
+        except SourceChanged:
+            raise
+        except Permanent as error:
+            # Stores drop uploads that stay open for days. A new one tells whether that was it.
+            self.note(f"{file.name}: the earlier upload is lost ({error}); it starts anew")
+            return None
 
     def _finish(
         self, file: UploadFile, attempt: Attempt, urls: tuple[PresignedUrl, ...]
@@ -349,14 +369,12 @@ class Uploader:
         self, file: UploadFile, attempt: Attempt, in_flight: dict[Future[PutResult], _Body]
     ) -> None:
         """After a failure or Ctrl-C: what is still in flight may arrive, and then counts."""
-        if not in_flight:
-            return
-        for future in in_flight:
-            future.cancel()
-        arrived, _ = wait(in_flight, timeout=_INTERRUPT_GRACE_S)
+        # A cancelled future counts as running to ``wait`` until a worker has come across it.
+        running = [future for future in in_flight if not future.cancel()]
+        arrived, _ = wait(running, timeout=_INTERRUPT_GRACE_S)
         for future in arrived:
             body = in_flight[future]
-            if body.part.number and not future.cancelled() and future.exception() is None:
+            if body.part.number and future.exception() is None:
                 result = future.result()
                 if result.etag.lower() == result.md5:
                     self._acknowledge(file, attempt, body, future)
@@ -422,3 +440,7 @@ class Uploader:
     def _check_stop(self, file: UploadFile) -> None:
         if self.stop.is_set():
             raise Interrupted(f"{file.name}: stopped; run again to go on")
+
+
+def _sent_bytes(file: UploadFile, attempt: Attempt) -> int:
+    return sum(part.length for part in file.parts if part.number in attempt.sent)

@@ -1,56 +1,117 @@
-"""HTTP sessions whose calls can be cut at a wall clock deadline.
+"""HTTP connections whose calls can be cut at a wall clock deadline, and whose replies are whole.
 
-Used by ``ingest.transfer`` only. A socket's own time limit starts anew with each call, so a store
-that trickles its reply would never meet it; a ``Watchdog`` shuts the socket down instead.
+Used by ``ingest.transfer`` and ``ingest.files_api.client``. A socket's own time limit starts anew
+with each call, so a server that trickles its reply would never meet it; a ``Watchdog`` shuts the
+socket down instead. ``http.client`` takes the end of the stream for the end of the headers, so a
+reply that broke off inside an ETag or a Location would pass; here it is a broken connection.
+Nothing a connection logs shows a query: that of a presigned URL is a secret.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import io
+import logging
+import re
 import socket
 import threading
 import time
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+_LOOK_EVERY_S = 0.25
+STOP_GRACE_S = 5.0
+"""How long a call may go on after its ``stop`` was set."""
+
 
 class Watchdog:
     """Cuts this thread's connections at ``deadline`` (``time.monotonic``), whatever blocks them.
 
     ``fired`` tells whether it had to.
+
+    Args:
+        deadline: when to cut.
+        stop: once it is set, the connections are cut a few seconds later.
     """
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, stop: threading.Event | None = None) -> None:
         self.fired = False
+        self._deadline = deadline
+        self._stop = stop
         self._connections: list[HTTPConnection] = []
-        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self.fire)
-        self._timer.daemon = True
+        self._over = threading.Event()
 
     def __enter__(self) -> None:
-        _of_thread.connections = self._connections
+        _of_thread.watchdog = self
         _live.add(self)
-        self._timer.start()
+        threading.Thread(target=self._look_on, name="watchdog", daemon=True).start()
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._over.set()
         _live.discard(self)
-        _of_thread.connections = []
+        _of_thread.watchdog = None
 
     def fire(self) -> None:
-        """Cut now."""
+        """Cut now, and whatever is connected from now on."""
         self.fired = True
         for connection in self._connections:
-            sock = connection.sock
-            if sock is not None:
-                # It may have ended by itself in the same moment.
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+            _cut(connection)
+
+    def watch(self, connection: HTTPConnection) -> None:
+        """Cut ``connection`` too when the time comes; it may have come while it was made."""
+        self._connections.append(connection)
+        if self.fired:
+            _cut(connection)
+
+    def _look_on(self) -> None:
+        stopping = False
+        while True:
+            now = time.monotonic()
+            if self._stop is not None and self._stop.is_set() and not stopping:
+                stopping = True
+                self._deadline = min(self._deadline, now + STOP_GRACE_S)
+            if now >= self._deadline:
+                self.fire()
+                return
+            looks_again = self._stop is not None and not stopping
+            longest_s = _LOOK_EVERY_S if looks_again else threading.TIMEOUT_MAX
+            pause_s = min(self._deadline - now, longest_s)
+            if self._over.wait(pause_s):
+                return
+
+
+def _cut(connection: HTTPConnection) -> None:
+    sock = connection.sock
+    if sock is not None:
+        # It may have ended by itself in the same moment. Not ``sock.shutdown``: that of TLS takes
+        # the encryption away from under the thread that is using it.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 _live: set[Watchdog] = set()
+
+
+def caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """Whether an exception of ``kinds`` is at the root of one that requests raised.
+
+    It wraps what urllib3 wrapped: certificate errors, broken TLS and time-outs look alike outside.
+    """
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, kinds):
+            return True
+        if isinstance(each, BaseException) and each not in seen:
+            seen.append(each)
+            waiting += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+    return False
 
 
 def cut_all() -> None:
@@ -60,26 +121,72 @@ def cut_all() -> None:
 
 
 class _OfThread(threading.local):
-    """What belongs to one thread: its session, and the connections its watchdog may cut."""
+    """What belongs to one thread: its session, and the watchdog over its connections."""
 
     def __init__(self) -> None:
         self.session: requests.Session | None = None
-        self.connections: list[HTTPConnection] = []
+        self.watchdog: Watchdog | None = None
+
+    def watch(self, connection: HTTPConnection) -> None:
+        if self.watchdog is not None:
+            self.watchdog.watch(connection)
 
 
 _of_thread = _OfThread()
 
 
+class _WholeLines:
+    """Reads the head of a reply, and tells its end from the end of the stream."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+        self._first = True
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = self._stream.readline(limit)
+        # No reply at all is http.client's to tell; a line over the limit too.
+        if not line.endswith(b"\n") and not (self._first and not line) and len(line) != limit:
+            raise http.client.IncompleteRead(b"")
+        self._first = False
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _WholeReply(http.client.HTTPResponse):
+    def begin(self) -> None:
+        stream = self.fp
+        self.fp = _WholeLines(stream)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if isinstance(self.fp, _WholeLines):
+                self.fp = stream
+
+
 class _WatchedHTTP(HTTPConnection):
-    def request(self, *args: object, **kwargs: object) -> None:
-        _of_thread.connections.append(self)
-        super().request(*args, **kwargs)  # type: ignore[arg-type]
+    response_class = _WholeReply
+
+    def connect(self) -> None:
+        super().connect()
+        _of_thread.watch(self)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _of_thread.watch(self)  # now, since connecting takes time, or was done for an earlier one
+        super().request(*args, **kwargs)
 
 
 class _WatchedHTTPS(HTTPSConnection):
-    def request(self, *args: object, **kwargs: object) -> None:
-        _of_thread.connections.append(self)
-        super().request(*args, **kwargs)  # type: ignore[arg-type]
+    response_class = _WholeReply
+
+    def connect(self) -> None:
+        super().connect()
+        _of_thread.watch(self)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _of_thread.watch(self)
+        super().request(*args, **kwargs)
 
 
 class _HTTPPool(HTTPConnectionPool):
@@ -88,6 +195,25 @@ class _HTTPPool(HTTPConnectionPool):
 
 class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _WatchedHTTPS
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class WatchedAdapter(HTTPAdapter):
+    """Makes connections that a ``Watchdog`` can cut, through a proxy too (but not SOCKS)."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """See requests."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """See requests."""
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        if not proxy.lower().startswith("socks"):  # there the pools are what speaks to the proxy
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
 
 
 class _NoCredentials(requests.auth.AuthBase):
@@ -103,8 +229,18 @@ def thread_session() -> requests.Session:
         session = requests.Session()
         session.auth = _NoCredentials()
         for prefix in ("http://", "https://"):
-            adapter = HTTPAdapter(pool_connections=4, pool_maxsize=1)
-            adapter.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-            session.mount(prefix, adapter)
+            session.mount(prefix, WatchedAdapter(pool_connections=4, pool_maxsize=1))
         _of_thread.session = session
     return _of_thread.session
+
+
+_QUERY = re.compile(r"\?[^\s\"']*")
+
+
+def _hide_query(record: logging.LogRecord) -> bool:
+    record.msg, record.args = _QUERY.sub("?...", record.getMessage()), ()
+    return True
+
+
+for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(_hide_query)

@@ -8,6 +8,8 @@ import pytest
 
 pytest_plugins = [
     "tests.fixtures.files_api",
+    "tests.fixtures.raw_http",
+    "tests.fixtures.ray_cluster",
     "tests.fixtures.s3",
     "tests.fixtures.vendors",
 ]

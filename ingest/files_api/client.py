@@ -3,20 +3,22 @@
 The driver's threads share one ``FilesApi``. It never follows a redirect, so the key goes to the
 base URL's host alone, and never puts a reply's URL into a message.
 
-``create``, ``initiate``, the reads and ``delete`` are repeated when their reply is lost: a second
+``create``, ``initiate``, ``abort`` and the reads are repeated when their reply is lost: a second
 one does no harm. ``complete`` and ``preprocess`` are not: a lost reply raises ``OutcomeUnknown``,
 and the caller looks the file up.
 """
 
 from __future__ import annotations
 
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
+from urllib.parse import urljoin
 
 import requests
 from pydantic import SecretStr
-from requests.adapters import HTTPAdapter
 
 from ingest import __version__
 from ingest.errors import (
@@ -40,6 +42,7 @@ from ingest.files_api.wire import (
 )
 from ingest.retries import ATTEMPTS, backoff_s, is_retryable, redacted, retry_after_s
 from ingest.secrets import PresignedUrl
+from ingest.watched_http import Watchdog, WatchedAdapter, caused_by
 
 _T = TypeVar("_T")
 
@@ -49,6 +52,8 @@ _READ_TIMEOUT_S = 60.0
 _COMPLETE_TIMEOUT_S = 300.0
 _CONTENT_BLOCK_BYTES = 1 << 20
 _CONNECTIONS = 64
+# At the first call of a run nothing is lost yet: a wrong URL is told in seconds, not minutes.
+_FIRST_CALL_ATTEMPTS = 3
 # An id that no server gives out: asking for it tells whether the key is good, and nothing else.
 _NO_SUCH_ID = "file-00000000-0000-0000-0000-000000000000"
 
@@ -83,9 +88,10 @@ class FilesApi:
         self._stop = stop or threading.Event()
         self._attempts = attempts
         self._session = requests.Session()
+        self._key = key
         self._session.auth = _Bearer(key)
         self._session.headers["User-Agent"] = f"together-bulk-ingest/{__version__}"
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
+        adapter = WatchedAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -103,7 +109,7 @@ class FilesApi:
             NotAuthorised: it does not take the key.
             Retryable: it does not answer.
         """
-        self.find(_NO_SUCH_ID)
+        self._find(_NO_SUCH_ID, min(_FIRST_CALL_ATTEMPTS, self._attempts))
 
     def create(
         self, name: str, file_type: FileType, purpose: Purpose, checksum: str
@@ -124,7 +130,7 @@ class FilesApi:
             if reply.status_code != 302 or not location:
                 raise Permanent("POST /files: expected a 302 with the Location to send the file to")
             file_id = parse_file_id(reply.headers.get("X-Together-File-Id"))
-            return SingleTicket(file_id, PresignedUrl(location))
+            return SingleTicket(file_id, PresignedUrl(urljoin(reply.url, location)))
 
         return self._call("POST", "/files", read, accept=(302, 409), files=form)
 
@@ -185,11 +191,13 @@ class FilesApi:
 
     def find(self, file_id: str) -> RemoteFile | None:
         """The file of this id; None when the server has none, or its last step did not happen."""
+        return self._find(file_id, self._attempts)
 
+    def _find(self, file_id: str, attempts: int) -> RemoteFile | None:
         def read(reply: requests.Response) -> RemoteFile | None:
             return None if reply.status_code == 404 else _read_file(reply)
 
-        return self._call("GET", f"/files/{file_id}", read, accept=(404,))
+        return self._call("GET", f"/files/{file_id}", read, accept=(404,), attempts=attempts)
 
     def list_files(self) -> list[RemoteFile]:
         """All files under this key."""
@@ -203,7 +211,7 @@ class FilesApi:
         """
         path = f"/files/{file_id}/content"
         with self._request("GET", path, _READ_TIMEOUT_S, stream=True) as reply:
-            if not reply.ok:
+            if not 200 <= reply.status_code < 300:
                 raise self._fault(reply, f"GET {path}")
             try:
                 yield from reply.iter_content(_CONTENT_BLOCK_BYTES)
@@ -219,6 +227,7 @@ class FilesApi:
         *,
         accept: tuple[int, ...] = (),
         once: bool = False,
+        attempts: int | None = None,
         timeout_s: float = _READ_TIMEOUT_S,
         **request: Any,
     ) -> _T:
@@ -228,7 +237,8 @@ class FilesApi:
         that the call must not be repeated unless it surely had no effect.
         """
         what = f"{method} {path}"
-        for attempt in range(1, self._attempts + 1):
+        attempts = attempts or self._attempts
+        for attempt in range(1, attempts + 1):
             try:
                 reply = self._request(method, path, timeout_s, once=once, **request)
                 if not (200 <= reply.status_code < 300 or reply.status_code in accept):
@@ -239,7 +249,7 @@ class FilesApi:
                     message = f"{what}: the reply {fault}"
                     raise OutcomeUnknown(message) if once else Retryable(message) from None
             except Retryable as fault:
-                if attempt == self._attempts:
+                if attempt == attempts:
                     raise
                 if self._stop.wait(backoff_s(attempt, fault.retry_after_s)):
                     raise Interrupted(f"{what}: stopped while waiting to try again") from None
@@ -248,29 +258,31 @@ class FilesApi:
     def _request(
         self, method: str, path: str, timeout_s: float, *, once: bool = False, **request: Any
     ) -> requests.Response:
+        # The time limit of a socket starts anew with each byte; this one holds for the whole call.
+        deadline = time.monotonic() + _CONNECT_TIMEOUT_S + timeout_s
         try:
-            return self._session.request(
-                method,
-                self.base_url + path,
-                timeout=(_CONNECT_TIMEOUT_S, timeout_s),
-                allow_redirects=False,
-                **request,
-            )
-        except requests.exceptions.SSLError as error:
-            raise Permanent(f"{self.base_url}: TLS failed ({redacted(str(error))})") from None
-        except (requests.ConnectTimeout, requests.ConnectionError) as error:
+            with Watchdog(deadline, self._stop):
+                return self._session.request(
+                    method,
+                    self.base_url + path,
+                    timeout=(_CONNECT_TIMEOUT_S, timeout_s),
+                    allow_redirects=False,
+                    **request,
+                )
+        except (requests.RequestException, ValueError) as error:
             message = f"{method} {path} at {self.base_url}: {_connection_fault(error)}"
+            if isinstance(error, ValueError) or caused_by(error, ssl.SSLCertVerificationError):
+                raise Permanent(message) from None
             if once and not _never_sent(error):
                 raise OutcomeUnknown(message) from None
             raise Retryable(message) from None
-        except requests.RequestException as error:
-            message = f"{method} {path} at {self.base_url}: {_connection_fault(error)}"
-            raise (OutcomeUnknown if once else Retryable)(message) from None
 
     def _fault(self, reply: requests.Response, what: str, *, once: bool = False) -> Exception:
         """The error that a reply's status stands for."""
         status = reply.status_code
-        message = f"{what}: the API answered {status} {_server_message(reply)}".rstrip()
+        # Some servers quote the key that they refuse.
+        said = _server_message(reply).replace(self._key.get_secret_value(), "[the key]")
+        message = f"{what}: the API answered {status} {redacted(said)}".rstrip()
         if status in (401, 403):
             return NotAuthorised(
                 f"{message}; check TOGETHER_API_KEY and that the key belongs to {self.base_url}"
@@ -289,7 +301,7 @@ class _Garbled(Exception):
 def _json(reply: requests.Response) -> Any:
     try:
         return reply.json()
-    except requests.exceptions.JSONDecodeError:
+    except (requests.exceptions.JSONDecodeError, RecursionError):
         raise _Garbled(f"({reply.status_code}) is not JSON, or was cut short") from None
 
 
@@ -307,12 +319,12 @@ def _conflict(reply: requests.Response) -> Existing:
 def _server_message(reply: requests.Response) -> str:
     try:
         error = reply.json()["error"]
-        return redacted(str(error["message"] if isinstance(error, dict) else error))
-    except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (requests.exceptions.JSONDecodeError, KeyError, TypeError, RecursionError):
         return ""
 
 
-def _never_sent(error: requests.RequestException) -> bool:
+def _never_sent(error: Exception) -> bool:
     """Whether the connection was never made, so that the request cannot have had an effect."""
     if isinstance(error, requests.ConnectTimeout):
         return True
@@ -321,10 +333,14 @@ def _never_sent(error: requests.RequestException) -> bool:
     return type(reason).__name__ in ("NewConnectionError", "NameResolutionError")
 
 
-def _connection_fault(error: requests.RequestException) -> str:
+def _connection_fault(error: Exception) -> str:
     # Never the exception's own text: it quotes the URL.
+    if isinstance(error, ValueError):  # requests looks at a Location even if it is not to follow
+        return f"a URL or header cannot be used ({type(error).__name__})"
+    if caused_by(error, ssl.SSLCertVerificationError):
+        return "its certificate is not trusted; REQUESTS_CA_BUNDLE can name the one to trust"
     if _never_sent(error):
         return "cannot connect; is the URL right and the network up?"
-    if isinstance(error, requests.Timeout):
+    if caused_by(error, TimeoutError, requests.Timeout):
         return "no answer in time"
     return f"the connection broke ({type(error).__name__})"

@@ -113,9 +113,12 @@ class _PartTarget(BaseModel):
     )
 
 
-class _Initiated(BaseModel):
+class _Ids(BaseModel):
     upload_id: str = Field(min_length=1, max_length=4096)
     file_id: FileId
+
+
+class _Initiated(_Ids):
     parts: list[_PartTarget]
 
 
@@ -193,7 +196,12 @@ def parse_initiated(body: Any, num_parts: int) -> MultipartTicket:
     try:
         initiated = _Initiated.model_validate(body)
     except ValidationError as error:
-        raise Permanent(f"the reply to initiate is not one we know ({_why(error)})") from None
+        message = f"the reply to initiate is not one we know ({_why(error)})"
+        try:
+            ids = _Ids.model_validate(body)
+        except ValidationError:
+            raise Permanent(message) from None
+        raise RefusedTicket(message, MultipartTicket(ids.upload_id, ids.file_id, ())) from None
     targets = {part.number: part for part in initiated.parts}
     if len(initiated.parts) != num_parts or set(targets) != set(range(1, num_parts + 1)):
         raise RefusedTicket(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from ingest.errors import ManifestError
@@ -23,14 +24,15 @@ class LocalRunStore:
         self._manifest = Path(path)
         self._journal = Path(path + ".journal")
         self._fd: int | None = None
+        self._ready = False
 
     def open(self) -> None:
-        if self._manifest.is_dir():
-            raise ManifestError(f"{self.location}: is a folder; --manifest wants a file")
         try:
+            if self._manifest.is_dir():
+                raise ManifestError(f"{self.location}: is a folder; --manifest wants a file")
             self._manifest.parent.mkdir(parents=True, exist_ok=True)
             self._fd = self._open_locked()
-            self._trim_torn_line()
+            self._ready = False
         except OSError as error:
             raise ManifestError(
                 f"{self._journal}: cannot be written ({error.strerror}); "
@@ -42,20 +44,29 @@ class LocalRunStore:
             fd = os.open(self._journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as error:
                 os.close(fd)
-                raise ManifestError(f"{self.location}: {BUSY}") from None
+                if isinstance(error, BlockingIOError):
+                    raise ManifestError(f"{self.location}: {BUSY}") from None
+                raise
             # The run that had it may have removed the file between our open and our lock.
             with contextlib.suppress(FileNotFoundError):
                 if os.fstat(fd).st_ino == self._journal.stat().st_ino:
                     return fd
             os.close(fd)
 
-    def _trim_torn_line(self) -> None:
-        """Cut off what a crash left of a line, so that the next one begins on its own."""
-        assert self._fd is not None
-        content = self.read_journal()
-        os.ftruncate(self._fd, content.rfind(b"\n") + 1)
+    def _make_ready(self, fd: int) -> None:
+        """Cut off what a crash left of a line, so that the next one begins on its own.
+
+        At the first change, not when it is opened: until the journal was read it may be some other
+        file of the user's, which must stay as it is.
+        """
+        if self._ready:
+            return
+        os.fchmod(fd, 0o600)
+        os.ftruncate(fd, self.read_journal().rfind(b"\n") + 1)
+        _sync_folder(self._journal.parent)
+        self._ready = True
 
     def close(self) -> None:
         if self._fd is None:
@@ -82,14 +93,20 @@ class LocalRunStore:
         return self._read(self._manifest)
 
     def replace_manifest(self, content: bytes) -> None:
-        temporary = Path(f"{self.location}.tmp")
+        manifest = Path(os.path.realpath(self._manifest))  # a link stays a link
+        temporary = Path(f"{manifest}.tmp")
         try:
             with temporary.open("wb") as file:
+                with contextlib.suppress(FileNotFoundError):
+                    os.fchmod(file.fileno(), stat.S_IMODE(manifest.stat().st_mode))
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self._manifest)
+            temporary.replace(manifest)
+            _sync_folder(manifest.parent)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise ManifestError(f"{self.location}: cannot be written ({error.strerror})") from None
 
     def read_journal(self) -> bytes:
@@ -97,6 +114,7 @@ class LocalRunStore:
 
     def append(self, lines: bytes) -> None:
         assert self._fd is not None, "append needs an open store"
+        self._make_ready(self._fd)
         view = memoryview(lines)
         while view:
             view = view[os.write(self._fd, view) :]
@@ -114,3 +132,12 @@ class LocalRunStore:
             return None
         except OSError as error:
             raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` survive a crash, as syncing a file does its content."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -8,14 +8,16 @@ takes over: at once if it can see that the process is gone, else after a minute.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import threading
 import time
 import uuid
+from pathlib import Path
 
-from ingest.errors import ManifestError
+from ingest.errors import ManifestError, SourceError
 from ingest.run_store.local import BUSY
 from ingest.sources import (
     ObjectExists,
@@ -28,6 +30,7 @@ from ingest.sources import (
 
 _HEARTBEAT_S = 10.0
 _STALE_S = 60.0
+_TAKEN = "another run has taken its lock over"
 
 
 class S3RunStore:
@@ -41,9 +44,16 @@ class S3RunStore:
         self._journal_prefix = f"{uri}.journal/"
         self._lock_uri = f"{uri}.lock"
         self._heartbeat_s = heartbeat_s
-        self._owner = {"host": socket.gethostname(), "pid": os.getpid(), "run": uuid.uuid4().hex}
+        self._owner = {
+            "host": socket.gethostname(),
+            "processes": _process_table(),
+            "pid": os.getpid(),
+            "run": uuid.uuid4().hex,
+        }
         self._lock_etag: str | None = None
         self._lost: str | None = None
+        self._renewed_at = 0.0
+        self._renewing = threading.Lock()
         self._closing = threading.Event()
         self._heart: threading.Thread | None = None
         self._next_number = 1
@@ -55,11 +65,16 @@ class S3RunStore:
             )
         except ObjectExists:
             self._lock_etag = self._take_over()
+        self._renewed_at = time.time()
+        self._lost = None
         self._closing.clear()
         self._heart = threading.Thread(target=self._keep_lock, name="lock-heartbeat", daemon=True)
         self._heart.start()
-        numbers = [int(uri[len(self._journal_prefix) :].split(".")[0]) for uri in self._objects()]
-        self._next_number = max(numbers, default=0) + 1
+        try:
+            self._next_number = max(map(self._number, self._objects()), default=0) + 1
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         if self._heart is None:
@@ -67,8 +82,11 @@ class S3RunStore:
         self._closing.set()
         self._heart.join()
         self._heart = None
-        if self._lost is None:
-            delete_object(self._lock_uri, self._endpoint)
+        # A lock that cannot be removed is taken over by the next run: no reason to fail, or to
+        # hide the error that led here.
+        with contextlib.suppress(SourceError):
+            if self._lost is None and self._holds_lock():
+                delete_object(self._lock_uri, self._endpoint)
 
     def in_use(self) -> bool:
         found = read_object_with_etag(self._lock_uri, self._endpoint)
@@ -102,12 +120,18 @@ class S3RunStore:
     def _objects(self) -> list[str]:
         return sorted(item.uri for item in list_objects(self._journal_prefix, self._endpoint))
 
+    def _number(self, uri: str) -> int:
+        number, _, ending = uri[len(self._journal_prefix) :].partition(".")
+        if not number.isdecimal() or ending != "jsonl":
+            raise ManifestError(f"{uri}: is not a journal of ours; move it away")
+        return int(number)
+
     def _beat(self) -> bytes:
         return json.dumps({**self._owner, "beat": time.time()}).encode()
 
     def _take_over(self) -> str:
         found = read_object_with_etag(self._lock_uri, self._endpoint)
-        if found is not None and not self._is_stale(found):
+        if found is not None and not (self._is_stale(found) and self._stands_still(found)):
             raise ManifestError(f"{self.location}: {BUSY} ({_who(found[0])})")
         try:
             return write_object(
@@ -121,30 +145,62 @@ class S3RunStore:
             raise ManifestError(f"{self.location}: {BUSY}") from None
 
     def _is_stale(self, found: tuple[bytes, str]) -> bool:
-        """Whether the run that wrote the lock is surely over."""
+        """Whether the run that wrote the lock is over, as far as its process or its beat tells."""
         owner = _owner(found[0])
-        if owner.get("host") == self._owner["host"] and not _is_alive(owner.get("pid")):
+        if self._is_gone(owner):
             return True
-        return time.time() - _beat_of(owner) > _STALE_S
+        # A beat from the future is no better: its clock, or this one, is wrong.
+        return abs(time.time() - _beat_of(owner)) > _STALE_S
+
+    def _is_gone(self, owner: dict[str, object]) -> bool:
+        """Whether its process would be seen from here, and is not."""
+        here = [self._owner["host"], self._owner["processes"]]
+        return [owner.get("host"), owner.get("processes")] == here and not _is_alive(
+            owner.get("pid")
+        )
+
+    def _stands_still(self, found: tuple[bytes, str]) -> bool:
+        """Whether a stale lock is not just one of a machine whose clock differs from ours."""
+        if self._is_gone(_owner(found[0])):
+            return True
+        time.sleep(2 * self._heartbeat_s)
+        return read_object_with_etag(self._lock_uri, self._endpoint) == found
+
+    def _holds_lock(self) -> bool:
+        """Whether the lock is ours; a renewal whose reply was lost may have changed its ETag."""
+        found = read_object_with_etag(self._lock_uri, self._endpoint)
+        if found is None or _owner(found[0]).get("run") != self._owner["run"]:
+            return False
+        self._lock_etag = found[1]
+        return True
 
     def _keep_lock(self) -> None:
-        renewed = time.monotonic()
         while not self._closing.wait(self._heartbeat_s):
+            try:
+                if not self._renew():
+                    self._lost = _TAKEN
+                    return
+            except Exception as error:  # a passing fault, unless it goes on
+                if time.time() - self._renewed_at > _STALE_S / 2:
+                    self._lost = f"its lock cannot be renewed ({error})"
+                    return
+
+    def _renew(self) -> bool:
+        with self._renewing:
             try:
                 self._lock_etag = write_object(
                     self._lock_uri, self._beat(), self._endpoint, if_match=self._lock_etag
                 )
             except ObjectExists:
-                self._lost = "another run has taken its lock over"
-                return
-            except Exception as error:  # a passing fault, unless it goes on
-                if time.monotonic() - renewed > _STALE_S / 2:
-                    self._lost = f"its lock cannot be renewed ({error})"
-                    return
-            else:
-                renewed = time.monotonic()
+                if not self._holds_lock():
+                    return False
+            self._renewed_at = time.time()
+            return True
 
     def _check_lock(self) -> None:
+        # A machine that stood still for so long may have lost its lock without knowing it yet.
+        if self._lost is None and time.time() - self._renewed_at > _STALE_S and not self._renew():
+            self._lost = _TAKEN
         if self._lost is not None:
             raise ManifestError(f"{self.location}: {self._lost}; run again to go on")
 
@@ -167,12 +223,21 @@ def _who(content: bytes) -> str:
     return f"process {owner.get('pid')} on {owner.get('host')}"
 
 
+def _process_table() -> str:
+    """What tells machines and containers of the same host name apart: where a pid has a meaning."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # not Linux
+        return ""
+
+
 def _is_alive(pid: object) -> bool:
-    if not isinstance(pid, int):
+    if not isinstance(pid, int) or pid <= 0:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

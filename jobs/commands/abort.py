@@ -36,7 +36,7 @@ def command(
 
     store = run_store(manifest, s3_endpoint)
     if not store.read_journal():
-        print("nothing is open", file=sys.stderr)
+        print(f"{manifest}: nothing is open", file=sys.stderr)
         return 0
     key = read_api_key(api_key_file, api_key_secret)
     store.open()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ECHO_MANIFEST = "INGEST_ECHO_MANIFEST"
 """Set in a job of `ingest submit`, so that the manifest's lines are in its log ..."""
 MANIFEST_MARK = "::ingest-manifest::"
-"""... each behind this."""
+"""... each behind this, and at the end their number behind ``MANIFEST_END``."""
+MANIFEST_END = "::ingest-manifest-end::"
 
 
 @contextmanager
@@ -77,9 +78,9 @@ def write_reports(
         if json_file == "-":
             sys.stdout.write(document)
         else:
-            _write(json_file, document, "--json")
+            write_file(json_file, document, "--json")
     if problems:
-        _write(problems, "".join(_problem_lines(reports)), "--problems")
+        write_file(problems, "".join(_problem_lines(reports)), "--problems")
     stream = sys.stderr if to_stderr or json_file == "-" else sys.stdout
     if report_format == "text":
         from rich.console import Console
@@ -96,14 +97,16 @@ def in_ray_job() -> bool:
 
 def echo_manifest(settings: PublishSettings) -> None:
     """In a job of `ingest submit`: put the manifest into the log, from which it is brought back."""
-    if not os.environ.get(ECHO_MANIFEST):
+    if not os.environ.get(ECHO_MANIFEST) or settings.manifest.startswith("s3://"):
         return
     from ingest.run_store import run_store
 
     content = run_store(settings.manifest, settings.s3_endpoint).read_manifest() or b""
     sys.stderr.flush()
-    for line in content.decode().splitlines():
+    lines = content.decode().split("\n")[:-1]
+    for line in lines:
         print(MANIFEST_MARK + line)
+    print(f"{MANIFEST_END}{len(lines)}")
     sys.stdout.flush()
 
 
@@ -116,7 +119,12 @@ def _problem_lines(reports: list[FileReport]) -> Iterator[str]:
             yield json.dumps({"uri": report.uri, **asdict(problem)}, ensure_ascii=False) + "\n"
 
 
-def _write(path: str, text: str, flag: str) -> None:
+def write_file(path: str, text: str, flag: str) -> None:
+    """Write what ``flag`` asks for.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
     try:
         Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,6 +37,7 @@ def command(json_file: str | None, **flags: Any) -> int:
     from ingest.manifest import Manifest, parse_manifest
     from ingest.run_store import run_store
     from ingest.settings import PlanSettings
+    from jobs.commands.output import write_file
     from jobs.survey import survey
 
     settings = settings_from(PlanSettings, flags)
@@ -51,7 +51,7 @@ def command(json_file: str | None, **flags: Any) -> int:
         if json_file == "-":
             sys.stdout.write(text)
         else:
-            Path(json_file).write_text(text, encoding="utf-8")
+            write_file(json_file, text, "--json")
     else:
         _print(plan, manifest)
     return 2 if plan.refused and not plan.uploads else 0

@@ -19,6 +19,8 @@ Examples:
 After any failure, the same command sends what is missing.
 """
 
+NO_MANIFEST = "Missing option '--manifest FILE': where file ids are recorded."
+
 
 @click.command("publish", short_help="Validate, send, and record the file ids.", epilog=EXAMPLES)
 @publish_options
@@ -37,10 +39,10 @@ def command(report_format: str, json_file: str | None, problems: str | None, **f
     from jobs.publish import publish
 
     if not flags.get("manifest"):
-        raise click.UsageError("Missing option '--manifest FILE': where file ids are recorded.")
+        raise click.UsageError(NO_MANIFEST)
     settings = settings_from(PublishSettings, flags)
     if in_ray_job():
-        refuse_relative(flags)
+        refuse_relative({**flags, "json_file": json_file, "problems": problems})
     progress = for_stream(sys.stderr)
 
     def on_reports(reports: list[FileReport], engine: str) -> None:

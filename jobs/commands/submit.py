@@ -35,6 +35,8 @@ def command(address: str, arguments: tuple[str, ...]) -> int:
     from jobs.commands.output import stoppable
 
     parsed = publish.command.make_context("ingest submit", list(arguments)).params
+    if not parsed["manifest"]:
+        raise click.UsageError(publish.NO_MANIFEST)
     refuse_relative(parsed)
     from jobs.submission import submit
 
@@ -47,17 +49,19 @@ def command(address: str, arguments: tuple[str, ...]) -> int:
     return code
 
 
+_FILES = ("manifest", "api_key_file", "json_file", "problems")
+
+
 def refuse_relative(parsed: dict[str, object]) -> None:
     """Refuse paths that mean something else on another machine, or in a job's temporary folder.
 
     Raises:
-        UsageError: an input, the manifest or the key file is a relative path.
+        UsageError: an input, the manifest, the key file or a report is a relative path.
     """
     inputs = parsed["inputs"]
     assert isinstance(inputs, tuple)
-    for what in (*inputs, parsed["manifest"], parsed["api_key_file"]):
-        path = str(what or "/")
-        if not path.startswith(("s3://", "/")):
+    for path in (*inputs, *(parsed[name] for name in _FILES)):
+        if path and not path.startswith(("s3://", "/")) and path != "-":
             raise UsageError(
                 f"{path}: a job runs in a temporary folder, on another machine; give an absolute "
                 "path that all nodes see, or s3://"

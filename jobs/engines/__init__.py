@@ -8,8 +8,6 @@ does not know which one it drives. Ray is imported only when it is chosen.
 from __future__ import annotations
 
 import os
-import secrets
-import sys
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -70,22 +68,9 @@ def start(settings: CheckSettings, total_bytes: int, max_in_flight: int = 1) -> 
         UsageError: there is no cluster at the address.
     """
     if choose(settings) == "ray":
-        if not settings.address and "RAY_ADDRESS" not in os.environ:
-            _bring_own_token()
         from jobs.engines.on_ray import RayEngine
 
         return RayEngine(settings.address, max_in_flight)
     from jobs.engines.local import LocalEngine
 
     return LocalEngine(settings.workers, total_bytes, max_in_flight)
-
-
-def _bring_own_token() -> None:
-    """Give an embedded Ray a token in the environment, before Ray reads it at import.
-
-    Without one it would write its own to the user's home, and so turn authentication on for every
-    later cluster of this user.
-    """
-    if "ray" not in sys.modules:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -3,13 +3,19 @@
 Hashing and sending release Python's lock, so threads keep all cores busy; parsing does not, so it
 gets processes. Where there is little to read, threads validate too: processes take longer to
 start than the work takes.
+
+Nothing outlives the run: `close` ends a slice or a hash in its middle, and a worker process whose
+driver is gone, even by SIGKILL, ends by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.connection import Connection
 
 from ingest.digest import digest_segments
 from ingest.errors import IngestError
@@ -27,29 +33,41 @@ class LocalEngine:
 
     def __init__(self, workers: int | None, total_bytes: int, max_in_flight: int) -> None:
         self.workers = workers or os.cpu_count() or 1
+        self._closed = threading.Event()
+        self._lifeline: Connection | None = None
         self._validators: ProcessPoolExecutor | ThreadPoolExecutor
         if total_bytes < WORTH_PROCESSES_BYTES:
             self._validators = ThreadPoolExecutor(self.workers, "validate")
         else:
+            end, self._lifeline = CONTEXT.Pipe(duplex=False)
             self._validators = ProcessPoolExecutor(
-                self.workers, mp_context=CONTEXT, initializer=_ignore_interrupts
+                self.workers, mp_context=CONTEXT, initializer=_begin_worker, initargs=(end,)
             )
         self._hashers = ThreadPoolExecutor(self.workers, "hash")
         self._senders = ThreadPoolExecutor(max_in_flight, "send")
 
     def validate(self, task: SliceTask) -> Future[SliceResult]:
         """See ``Engine``."""
+        outcome: Future[SliceResult] = Future()
+        outcome.set_running_or_notify_cancel()
+
+        def settle(inner: Future[SliceResult]) -> None:
+            try:
+                outcome.set_result(inner.result())
+            except BrokenExecutor:
+                outcome.set_exception(_worker_killed(task))
+            except BaseException as error:  # CancelledError too: the engine was closed
+                outcome.set_exception(error)
+
         try:
-            return self._validators.submit(validate_slice, task)
+            self._validators.submit(validate_slice, task).add_done_callback(settle)
         except BrokenExecutor:
-            raise IngestError(
-                f"{task.source.uri}: a validating process was killed (out of memory?); "
-                "--workers 1 needs less"
-            ) from None
+            raise _worker_killed(task) from None
+        return outcome
 
     def digest(self, segments: tuple[Segment, ...]) -> Future[str]:
         """See ``Engine``."""
-        return self._hashers.submit(digest_segments, segments)
+        return self._hashers.submit(digest_segments, segments, self._closed)
 
     def put(self, task: PutTask) -> Future[PutResult]:
         """See ``Engine``."""
@@ -60,11 +78,32 @@ class LocalEngine:
 
     def close(self) -> None:
         """See ``Engine``."""
+        self._closed.set()
         for pool in (self._validators, self._hashers, self._senders):
             pool.shutdown(wait=False, cancel_futures=True)
+        if self._lifeline is not None:
+            self._lifeline.close()
         cut_all()
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C goes to the whole process group; only the driver decides what it means."""
+def _begin_worker(lifeline: Connection) -> None:
+    """Prepare a worker process.
+
+    Ctrl-C goes to the whole process group; only the driver decides what it means. The driver alone
+    holds the other end of ``lifeline``, which the system closes when it dies.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(lifeline,), name="lifeline", daemon=True).start()
+
+
+def _end_with(lifeline: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv()
+    os._exit(0)
+
+
+def _worker_killed(task: SliceTask) -> IngestError:
+    return IngestError(
+        f"{task.source.uri}: a validating process was killed (out of memory?); "
+        "--workers 1 needs less"
+    )

@@ -7,32 +7,32 @@ Ray neither retries them nor wraps them in its own.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ingest.digest import digest_segments
-from ingest.errors import IngestError, Retryable, SourceError, UsageError
+from ingest.errors import IngestError, SourceError, UsageError
 from ingest.files import Segment, SliceTask, SourceFile
 from ingest.sources import is_s3, stat_source
-from ingest.transfer import PutResult, PutTask, put_body
+from ingest.transfer import PutResult, PutTask
 from ingest.validation import SliceResult, validate_slice
+from jobs.engines.senders import Senders
+from jobs.ray_access import bring_own_token, knock
 
 _T = TypeVar("_T")
 _A = TypeVar("_A")
 
 _TASK_RETRIES = 3
-_SENDS_PER_ACTOR = 4
+_PROBE_TIMEOUT_S = 60.0
 
 
 def _captured(function: Callable[[_A], _T], argument: _A) -> _T | IngestError:
@@ -58,60 +58,28 @@ def _sees(source: SourceFile) -> SourceFile | IngestError:
     return _captured(lambda s: stat_source(s.uri, s.name, s.endpoint_url), source)
 
 
-class _Sender:
-    """Sends bodies, a few at a time, from the node it is placed on."""
-
-    def put(self, task: PutTask) -> PutResult | IngestError:
-        return _captured(put_body, task)
-
-
-_sender_actor: Any = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(_Sender)
-
-
-@dataclass(slots=True, eq=False)
-class _ActorSlot:
-    """An actor and how many bodies it is sending."""
-
-    actor: Any
-    busy: int = 0
-
-
-@dataclass(slots=True)
-class _Queued:
-    task: PutTask
-    future: Future[PutResult]
-
-
 class RayEngine:
     """Tasks and actors of the cluster at ``address``, or of an embedded one."""
 
     name = "ray"
 
     def __init__(self, address: str | None, max_in_flight: int) -> None:
-        self._owns_cluster = _connect(address)
+        self._connected = _connect(address)
         self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        self._max_in_flight = max_in_flight
-        # An actor is a process and takes a second to start; a few sends share one.
-        self._max_senders = max(1, min(self.workers, -(-max_in_flight // _SENDS_PER_ACTOR)))
-        self._turn = threading.RLock()
-        self._queue: deque[_Queued] = deque()
-        self._slots: list[_ActorSlot] = []
+        self._senders = Senders(max_in_flight, max_actors=self.workers)
+        self._tasks: set[Any] = set()  # references of tasks that are not done
 
     def validate(self, task: SliceTask) -> Future[SliceResult]:
         """See ``Engine``."""
-        return _unwrapped(_validate.remote(task), task.source.uri)
+        return self._future(_validate.remote(task), task.source.uri)
 
     def digest(self, segments: tuple[Segment, ...]) -> Future[str]:
         """See ``Engine``."""
-        return _unwrapped(_digest.remote(segments), segments[0].source.uri)
+        return self._future(_digest.remote(segments), segments[0].source.uri)
 
     def put(self, task: PutTask) -> Future[PutResult]:
-        """See ``Engine``; queued here until an actor has room, so that no actor hoards work."""
-        queued = _Queued(task, Future())
-        with self._turn:
-            self._queue.append(queued)
-        self._dispatch()
-        return queued.future
+        """See ``Engine``."""
+        return self._senders.put(task)
 
     def check_sources(self, sources: tuple[SourceFile, ...]) -> None:
         """See ``Engine``: asks every node for one file of each folder."""
@@ -120,69 +88,61 @@ class RayEngine:
         if not local or len(nodes) < 2:
             return
         for source in local.values():
-            probes = [
-                _sees.options(
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+            probes = {
+                node["NodeManagerAddress"]: _sees.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 ).remote(source)
                 for node in nodes
-            ]
-            for found in ray.get(probes):
-                if isinstance(found, IngestError) or found.size_bytes != source.size_bytes:
-                    raise SourceError(
-                        f"{source.uri}: not every node of the cluster sees it as the driver does; "
-                        "put the data in s3:// or on a file system that all nodes mount, or use "
-                        "--engine local"
-                    )
+            }
+            for host, probe in probes.items():
+                _refuse_unseen(source, host, probe)
 
     def close(self) -> None:
         """See ``Engine``; ends an embedded cluster, and leaves another one as it was."""
-        with self._turn:
-            for slot in self._slots:
-                ray.kill(slot.actor)
-            self._slots.clear()
-            for queued in self._queue:
-                queued.future.cancel()
-            self._queue.clear()
-        if self._owns_cluster:
+        self._senders.close()
+        # A cluster that is ours, or that we leave, ends the tasks by itself; a notebook's does not.
+        for reference in tuple(self._tasks) if not self._connected else ():
+            ray.cancel(reference)
+        if self._connected:
             ray.shutdown()
 
-    def _dispatch(self) -> None:
-        """Hand queued bodies to the least busy actors, within the cap over all files."""
-        with self._turn:
-            while self._queue and sum(slot.busy for slot in self._slots) < self._max_in_flight:
-                queued = self._queue.popleft()
-                if not queued.future.set_running_or_notify_cancel():
-                    continue
-                slot = self._free_slot()
-                slot.busy += 1
-                sent = slot.actor.put.remote(queued.task).future()
-                sent.add_done_callback(
-                    lambda done, queued=queued, slot=slot: self._sent(done, queued, slot)
-                )
+    def _future(self, reference: Any, what: str) -> Future[Any]:
+        """A future of the task's result, with errors of ours raised and Ray's own translated.
 
-    def _free_slot(self) -> _ActorSlot:
-        """The least busy actor; a new one, placed by Ray, while all are busy and few."""
-        least = min(self._slots, key=lambda slot: slot.busy, default=None)
-        if least is None or (least.busy and len(self._slots) < self._max_senders):
-            sends = -(-self._max_in_flight // self._max_senders)
-            least = _ActorSlot(_sender_actor.options(max_concurrency=sends).remote())
-            self._slots.append(least)
-        return least
+        It cannot be cancelled: Ray would not know.
+        """
+        outer: Future[Any] = Future()
+        outer.set_running_or_notify_cancel()
+        self._tasks.add(reference)
 
-    def _sent(self, done: Future[Any], queued: _Queued, slot: _ActorSlot) -> None:
-        error = done.exception()
-        with self._turn:
-            slot.busy -= 1
-            # An actor that died takes its other bodies with it; each is told here by its future.
-            if error is not None and slot in self._slots:
-                self._slots.remove(slot)
-        if error is not None:
-            queued.future.set_exception(
-                Retryable(f"{queued.task.label}: its worker died ({type(error).__name__})")
-            )
-        else:
-            _settle(queued.future, done.result())
-        self._dispatch()
+        def finish(inner: Future[Any]) -> None:
+            # In a thread of Ray's core, which must not wait: this only passes the result on.
+            self._tasks.discard(reference)
+            error = inner.exception()
+            if error is not None:
+                told = IngestError(f"{what}: its Ray task failed ({_first_line(error)})")
+                outer.set_exception(told)
+            elif isinstance(inner.result(), IngestError):
+                outer.set_exception(inner.result())
+            else:
+                outer.set_result(inner.result())
+
+        reference.future().add_done_callback(finish)
+        return outer
+
+
+def _refuse_unseen(source: SourceFile, host: str, probe: Any) -> None:
+    try:
+        found = ray.get(probe, timeout=_PROBE_TIMEOUT_S)
+    except RayError as error:
+        raise IngestError(
+            f"node {host} did not say whether it sees {source.uri} ({type(error).__name__})"
+        ) from None
+    if isinstance(found, IngestError) or found.size_bytes != source.size_bytes:
+        raise SourceError(
+            f"{source.uri}: node {host} of the cluster does not see it as the driver does; put "
+            "the data in s3:// or on a file system that all nodes mount, or use --engine local"
+        )
 
 
 def _connect(address: str | None) -> bool:
@@ -194,21 +154,27 @@ def _connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     # Within `ray job submit`, RAY_ADDRESS is set by Ray.
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    embedded = address == "local"
+    if embedded:
+        bring_own_token()
+    else:
+        knock(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(
-            address=address or "local",
-            include_dashboard=False if address is None else None,
+            address=address,
+            include_dashboard=False if embedded else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if address is None:
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        if embedded:
             raise IngestError(f"an embedded Ray did not start ({_first_line(error)})") from None
         raise UsageError(
-            f"no Ray cluster answers at {address} ({type(error).__name__}); check --address, and "
-            "RAY_AUTH_MODE=token with RAY_AUTH_TOKEN if the cluster wants a token"
+            f"--address {address}: this machine cannot join that cluster "
+            f"({_first_line(error)}); run this on one of its nodes, or send it there with "
+            "`ingest submit`"
         ) from None
     finally:
         # Ray takes SIGTERM for itself; stopping cleanly is the command line's part.
@@ -218,30 +184,6 @@ def _connect(address: str | None) -> bool:
     return True
 
 
-def _unwrapped(reference: Any, what: str) -> Future[Any]:
-    """A future of the task's result, with errors of ours raised and Ray's own translated."""
-    outer: Future[Any] = Future()
-    outer.set_running_or_notify_cancel()
-
-    def finish(inner: Future[Any]) -> None:
-        error = inner.exception()
-        if error is not None:
-            outer.set_exception(IngestError(f"{what}: its Ray task failed ({_first_line(error)})"))
-        else:
-            _settle(outer, inner.result())
-
-    reference.future().add_done_callback(finish)
-    return outer
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__} {lines[0][:200] if lines else ''}".rstrip()
-
-
-def _settle(future: Future[Any], outcome: Any) -> None:
-    with contextlib.suppress(Exception):  # cancelled by the driver in the meantime
-        if isinstance(outcome, IngestError):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)

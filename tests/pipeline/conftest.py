@@ -50,9 +50,8 @@ class Running:
     """A command in a process of its own, at the head of a process group."""
 
     def __init__(self, command: list[str | Path], folder: Path) -> None:
-        self._folder = folder
-        self._out, self._err = folder / f"out-{time.monotonic_ns()}", folder / "err"
-        self._err = self._out.with_suffix(".err")
+        self._out = folder / f"{time.monotonic_ns()}.stdout"
+        self._err = self._out.with_suffix(".stderr")
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 command,
@@ -63,18 +62,19 @@ class Running:
                 start_new_session=True,
             )
 
+    @property
+    def err(self) -> str:
+        """What it has written to stderr so far."""
+        return self._err.read_text()
+
     def wait(self, timeout_s: float = _WAIT_S) -> Result:
         code = self.process.wait(timeout_s)
-        return Result(code, self._out.read_text(), self._err.read_text())
+        return Result(code, self._out.read_text(), self.err)
 
     def kill(self) -> None:
         """SIGKILL, for the driver alone: what it started finds out by itself."""
         self.process.kill()
         self.process.wait(_WAIT_S)
-
-    def stop(self, number: signal.Signals) -> Result:
-        self.process.send_signal(number)
-        return self.wait()
 
     def clean_up(self) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,161 @@
+"""The Ray actors that send bodies, and the one thread that hands bodies to them.
+
+Files are brought in many threads, and Ray tells of a body that is done in a thread of its own
+core, which must never wait for anything. Both only leave a note; the one thread that reads the
+notes alone knows the actors and talks to Ray, so there is no lock to hold while Ray is busy.
+
+    put() ──────────┐
+                    ├──> notes ──> the thread ──> the least busy actor ──> put_body
+    body is done ───┘                  └──> the body's future
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+import ray
+from ray.exceptions import RayActorError
+
+from ingest.errors import IngestError, Retryable
+from ingest.transfer import PutResult, PutTask, put_body
+
+_SENDS_PER_ACTOR = 4
+_CLOSE_TIMEOUT_S = 10.0
+
+
+class _Sender:
+    """Sends bodies, a few at a time, from the node it is placed on."""
+
+    def put(self, task: PutTask) -> PutResult | IngestError:
+        # An error of ours is a value: Ray would wrap it in one of its own.
+        try:
+            return put_body(task)
+        except IngestError as error:
+            return error
+
+
+_sender_actor: Any = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(_Sender)
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """An actor, and how many bodies it is sending."""
+
+    actor: Any
+    busy: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Body:
+    task: PutTask
+    future: Future[PutResult]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """Ray tells that a body was sent, or was not."""
+
+    slot: _Slot
+    body: _Body
+    outcome: Future[Any]
+
+
+_Note: TypeAlias = "_Body | _Done | None"
+
+
+class Senders:
+    """Actors of the connected cluster.
+
+    Args:
+        max_in_flight: how many bodies are sent at the same time, over all actors.
+        max_actors: how many actors are started at the most; one is a process, and takes a second
+            to start, so a few sends share it.
+    """
+
+    def __init__(self, max_in_flight: int, max_actors: int) -> None:
+        self._max_in_flight = max_in_flight
+        self._max_actors = max(1, min(max_actors, -(-max_in_flight // _SENDS_PER_ACTOR)))
+        self._notes: SimpleQueue[_Note] = SimpleQueue()
+        self._waiting: deque[_Body] = deque()
+        self._sending: set[_Body] = set()
+        self._slots: list[_Slot] = []
+        self._thread = threading.Thread(target=self._work, name="senders", daemon=True)
+        self._thread.start()
+
+    def put(self, task: PutTask) -> Future[PutResult]:
+        """Send a body as soon as an actor has room; until then its future can be cancelled."""
+        body = _Body(task, Future())
+        self._notes.put(body)
+        return body.future
+
+    def close(self) -> None:
+        """End the actors; bodies that are not done fail as retryable."""
+        self._notes.put(None)
+        self._thread.join(_CLOSE_TIMEOUT_S)
+
+    def _work(self) -> None:
+        while (note := self._notes.get()) is not None:
+            if isinstance(note, _Body):
+                self._waiting.append(note)
+            else:
+                self._take(note)
+            while self._waiting and len(self._sending) < self._max_in_flight:
+                self._hand_out(self._waiting.popleft())
+        self._sending.update(b for b in self._waiting if b.future.set_running_or_notify_cancel())
+        for body in self._sending:
+            body.future.set_exception(Retryable(f"{body.task.label}: the engine was closed"))
+        for slot in self._slots:
+            with contextlib.suppress(Exception):  # the cluster may be gone
+                ray.kill(slot.actor)
+
+    def _hand_out(self, body: _Body) -> None:
+        if not body.future.set_running_or_notify_cancel():
+            return
+        try:
+            slot = self._free_slot()
+            outcome = slot.actor.put.remote(body.task).future()
+        except Exception as error:  # this thread must live on: other bodies wait for it
+            body.future.set_exception(_failure(body, error))
+            return
+        slot.busy += 1
+        self._sending.add(body)
+        outcome.add_done_callback(
+            lambda done, slot=slot, body=body: self._notes.put(_Done(slot, body, done))
+        )
+
+    def _free_slot(self) -> _Slot:
+        """The least busy actor; a new one, placed by Ray, while all are busy and few."""
+        least = min(self._slots, key=lambda slot: slot.busy, default=None)
+        if least is None or (least.busy and len(self._slots) < self._max_actors):
+            sends = -(-self._max_in_flight // self._max_actors)
+            least = _Slot(_sender_actor.options(max_concurrency=sends).remote())
+            self._slots.append(least)
+        return least
+
+    def _take(self, done: _Done) -> None:
+        done.slot.busy -= 1
+        self._sending.remove(done.body)
+        future = done.body.future
+        error = done.outcome.exception()
+        # An actor that died takes its other bodies with it; each is told by a note of its own.
+        if isinstance(error, RayActorError) and done.slot in self._slots:
+            self._slots.remove(done.slot)
+        if error is not None:
+            future.set_exception(_failure(done.body, error))
+        elif isinstance(done.outcome.result(), IngestError):
+            future.set_exception(done.outcome.result())
+        else:
+            future.set_result(done.outcome.result())
+
+
+def _failure(body: _Body, error: BaseException) -> IngestError:
+    """What a failure of Ray's means for a body; not its text, which could quote a URL."""
+    if isinstance(error, RayActorError):
+        return Retryable(f"{body.task.label}: its worker died ({type(error).__name__})")
+    return IngestError(f"{body.task.label}: could not be sent through Ray ({type(error).__name__})")

@@ -1,0 +1,83 @@
+"""Stops a publish in the middle of a multipart upload, and looks at what the next one does.
+
+The moment is made, not waited for: the API holds one part's body until it is told to let go, so
+that all other parts of the file are there and that one is not.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from ingest.serve import Fault, LocalFilesApi
+from tests.pipeline.conftest import (
+    Ingest,
+    Result,
+    Running,
+    entries,
+    jsonl,
+    parts_put,
+    sent,
+    until,
+)
+
+CONTENT = jsonl(450_000)
+"""One dataset, which goes in ``PARTS`` parts with the options ``MULTIPART``."""
+PARTS = 6
+HELD = 3
+
+
+def held_in_the_middle(
+    ingest: Ingest, api: LocalFilesApi, *words: str, manifest: str = "out.jsonl"
+) -> Running:
+    """Start a publish, and return when all parts but one are sent and in the journal."""
+    api.script(Fault(where="put-part", what="stall", at="middle", part=HELD))
+    running = ingest.start(*words)
+    until(
+        lambda: ingest.parts_sent(manifest) == PARTS - 1 or running.process.poll() is not None,
+        "all parts but one are in the journal",
+    )
+    assert running.process.poll() is None, running.wait().err
+    assert parts_put(api) == list(range(1, PARTS + 1))
+    api.clear_requests()
+    return running
+
+
+def assert_only_the_missing_part_is_sent(
+    ingest: Ingest, api: LocalFilesApi, *words: str, manifest: Path | None = None
+) -> None:
+    """Run the command that ``held_in_the_middle`` has begun once more, to its end."""
+    api.clear_faults()
+    api.clear_requests()
+
+    result = ingest.start(*words).wait()
+
+    assert result.code == 0, result.err
+    assert sent(api) == ["put-part", "complete"]
+    assert parts_put(api) == [HELD]
+    assert f"{PARTS - 1} of {PARTS} parts are there" in result.err
+    (file,) = api.files()
+    assert api.stored_bytes(file["id"]) == CONTENT
+    if manifest is not None:
+        (entry,) = entries(manifest).values()
+        assert (entry["file_id"], entry["parts"]) == (file["id"], PARTS)
+        assert not Path(f"{manifest}.journal").exists()
+
+
+def assert_stopped(result: Result) -> None:
+    assert result.code == 130, result.err
+    assert result.errors == [
+        "ingest: stopping; parts in flight get a few seconds",
+        "ingest: stopped; 0 of 1 files are published; run the same command again to go on",
+    ]
+    assert "Traceback" not in result.err
+
+
+def processes_of(running: Running) -> list[int]:
+    """The process ids in the run's group, but for those that are dead and not yet buried."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    group = str(running.process.pid)
+    return [int(pid) for pid, pgid, state in rows if pgid == group and not state.startswith("Z")]

@@ -1,0 +1,134 @@
+"""The pipeline on a real Ray cluster, and once on the one it starts by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.serve import LocalFilesApi
+from tests.fixtures.ray_cluster import RayCluster
+from tests.pipeline.conftest import MULTIPART, Ingest, entries, jsonl, parts_put, sent, until
+from tests.pipeline.stopping import (
+    CONTENT,
+    PARTS,
+    assert_only_the_missing_part_is_sent,
+    assert_stopped,
+    held_in_the_middle,
+    processes_of,
+)
+
+pytestmark = pytest.mark.ray
+
+PUBLISH = ("publish", "data", "--manifest", "out.jsonl", *MULTIPART, "--engine", "ray")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of this test's own, since Ray keeps its token there."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    return folder
+
+
+@pytest.fixture
+def on_cluster(ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> RayCluster:
+    """The cluster around, as within a Ray job."""
+    monkeypatch.setenv("RAY_ADDRESS", ray_cluster.address)
+    return ray_cluster
+
+
+@pytest.fixture
+def corpus(data: Path) -> Path:
+    (data / "large.jsonl").write_bytes(CONTENT)
+    return data
+
+
+def test_it_does_on_ray_what_it_does_on_the_local_engine(
+    ingest: Ingest, files_api: LocalFilesApi, on_cluster: RayCluster, corpus: Path, tmp_path: Path
+) -> None:
+    (corpus / "small.jsonl").write_bytes(jsonl(3_000))
+    (corpus / "bad.jsonl").write_bytes(b'{"text": 1}\n')
+    publish = (*PUBLISH[:-2], "--on-invalid", "skip", "--wait", "--slice-size", "100KB")
+
+    on_ray = ingest.start(*publish).wait()  # RAY_ADDRESS is what chooses the engine
+
+    assert on_ray.code == 5, on_ray.err
+    assert parts_put(files_api) == list(range(1, PARTS + 1))
+    recorded = entries(tmp_path / "out.jsonl")
+    for name in ("large.jsonl", "small.jsonl"):
+        stored = files_api.stored_bytes(recorded[name]["file_id"])
+        assert stored == (corpus / name).read_bytes()
+    assert_no_secret_in(on_cluster, files_api.api_key)
+    with LocalFilesApi(api_key=files_api.api_key, min_part_size_bytes=64 * 2**10) as other:
+        local = (*publish, "--engine", "local", "--base-url", other.base_url)
+        assert ingest(*local[:3], "local.jsonl", *local[4:]).code == 5
+    alike = [but_for_ids(entries(tmp_path / name)) for name in ("out.jsonl", "local.jsonl")]
+    assert alike[0] == alike[1]
+
+    files_api.clear_requests()
+    (corpus / "bad.jsonl").unlink()
+    again = ingest.start(*PUBLISH).wait()
+    assert again.code == 0, again.err
+    assert sent(files_api) == []
+
+
+def but_for_ids(recorded: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    changing = {"file_id", "uploaded_at", "base_url"}
+    return {
+        name: {key: value for key, value in entry.items() if key not in changing}
+        for name, entry in recorded.items()
+    }
+
+
+def assert_no_secret_in(cluster: RayCluster, api_key: str) -> None:
+    for log in cluster.logs():
+        content = log.read_bytes()
+        assert api_key.encode() not in content, log
+        assert b"X-Amz-Signature" not in content, log
+
+
+def test_after_a_kill_only_the_missing_part_is_sent(
+    ingest: Ingest, files_api: LocalFilesApi, on_cluster: RayCluster, corpus: Path, tmp_path: Path
+) -> None:
+    running = held_in_the_middle(ingest, files_api, *PUBLISH)
+
+    running.kill()
+
+    assert_only_the_missing_part_is_sent(
+        ingest, files_api, *PUBLISH, manifest=tmp_path / "out.jsonl"
+    )
+
+
+def test_ctrl_c_ends_the_run_cleanly_and_the_local_engine_can_finish_it(
+    ingest: Ingest, files_api: LocalFilesApi, on_cluster: RayCluster, corpus: Path, tmp_path: Path
+) -> None:
+    running = held_in_the_middle(ingest, files_api, *PUBLISH)
+
+    running.process.send_signal(signal.SIGINT)
+
+    assert_stopped(running.wait(20))
+    assert files_api.requests("abort") == []
+    assert_only_the_missing_part_is_sent(
+        ingest, files_api, *PUBLISH[:-1], "local", manifest=tmp_path / "out.jsonl"
+    )
+
+
+def test_the_ray_it_starts_itself_leaves_no_process_and_nothing_in_the_home(
+    ingest: Ingest, files_api: LocalFilesApi, corpus: Path, home: Path, tmp_path: Path
+) -> None:
+    running = held_in_the_middle(ingest, files_api, *PUBLISH)
+    assert len(processes_of(running)) > 2
+
+    running.kill()
+
+    until(lambda: processes_of(running) == [], "all have ended", timeout_s=30)
+    assert_only_the_missing_part_is_sent(
+        ingest, files_api, *PUBLISH, manifest=tmp_path / "out.jsonl"
+    )
+    assert os.listdir(home) == []

@@ -1,0 +1,280 @@
+"""Publishing as a job on a real cluster: `ray job submit` by hand, and `ingest submit`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from ingest.serve import Fault, LocalFilesApi
+from tests.fixtures.ray_cluster import NODE_API_KEY, RayCluster
+from tests.ray_jobs.conftest import MULTIPART, SCRIPTS, Client, Result, content, stored
+from tests.ray_jobs.processes import hiding
+from tests.ray_jobs.proxy import cutting_proxy
+
+pytestmark = pytest.mark.ray
+
+_ROOT = Path(__file__).parents[2]
+
+
+def submit(
+    client: Client, cluster: RayCluster, *arguments: str | Path, **environment: str
+) -> Result:
+    return client.run(*_submit_words(cluster, *arguments), **environment)
+
+
+def _submit_words(cluster: RayCluster, *arguments: str | Path) -> tuple[str | Path, ...]:
+    return (SCRIPTS / "ingest", "submit", "--address", cluster.dashboard, "--", *arguments)
+
+
+def jobs_of(cluster: RayCluster) -> list[dict[str, object]]:
+    reply = requests.get(f"{cluster.dashboard}/api/jobs/", headers=cluster.headers, timeout=30)
+    return sorted(reply.json(), key=lambda job: job["start_time"])
+
+
+@pytest.fixture
+def working_dir(tmp_path: Path) -> Path:
+    """A checkout, as somebody would hand it to Ray: the code and nothing else."""
+    folder = tmp_path / "checkout"
+    for package in ("ingest", "jobs"):
+        shutil.copytree(
+            _ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return folder
+
+
+def test_ray_job_submit_publishes_a_folder(
+    client: Client,
+    ray_cluster: RayCluster,
+    files_api: LocalFilesApi,
+    corpus: Path,
+    working_dir: Path,
+    tmp_path: Path,
+) -> None:
+    manifest = tmp_path / "out.jsonl"
+    result = client.run(
+        *(SCRIPTS / "ray", "job", "submit", "--address", ray_cluster.dashboard),
+        *("--working-dir", working_dir, "--", "python", "-m", "jobs.publish"),
+        *(corpus, "--manifest", manifest, "--base-url", files_api.base_url, *MULTIPART),
+    )
+    assert result.code == 0, result.out
+    assert stored(files_api, manifest) == content(corpus)
+    assert "large.jsonl: " in result.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data.jsonl", "--manifest", "/data/out.jsonl"),
+        ("/data/data.jsonl", "--manifest", "out.jsonl"),
+        ("/data/data.jsonl", "--manifest", "/data/out.jsonl", "--json", "report.json"),
+    ],
+    ids=["input", "manifest", "report"],
+)
+def test_a_relative_path_is_refused_before_anything_is_submitted(
+    client: Client, words: tuple[str, ...]
+) -> None:
+    # Nobody answers at this address: it is not asked.
+    result = client.run(
+        SCRIPTS / "ingest", "submit", "--address", "http://127.0.0.1:1", "--", *words
+    )
+    assert result.code == 2
+    assert len(result.errors) == 1
+    assert "give an absolute path" in result.err
+
+
+def test_a_relative_path_is_refused_in_a_job_that_ray_started(
+    client: Client, ray_cluster: RayCluster, working_dir: Path
+) -> None:
+    result = client.run(
+        *(SCRIPTS / "ray", "job", "submit", "--address", ray_cluster.dashboard),
+        *("--working-dir", working_dir, "--", "python", "-m", "jobs.publish"),
+        *("data.jsonl", "--manifest", "out.jsonl"),
+    )
+    assert "data.jsonl: a job runs in a temporary folder" in result.out
+    assert jobs_of(ray_cluster)[-1]["driver_exit_code"] == 2
+
+
+def test_submit_streams_the_log_brings_the_manifest_back_and_leaves_no_secret(
+    client: Client,
+    ray_cluster: RayCluster,
+    files_api: LocalFilesApi,
+    corpus: Path,
+    tmp_path: Path,
+) -> None:
+    manifest = tmp_path / "on the cluster" / "out.jsonl"
+    manifest.parent.mkdir()
+    arguments = (corpus, "--manifest", manifest, "--base-url", files_api.base_url, *MULTIPART)
+    result = submit(client, ray_cluster, *arguments, RAY_ADDRESS="127.0.0.1:1")
+    assert result.code == 0, result.err
+    assert stored(files_api, manifest) == content(corpus)
+    assert result.err.startswith("job raysubmit_")
+    assert "small.jsonl: " in result.err
+    assert "::ingest-manifest" not in result.err
+
+    job = jobs_of(ray_cluster)[-1]
+    assert job["runtime_env"]["env_vars"] == {"INGEST_ECHO_MANIFEST": "1"}
+    told = json.dumps(jobs_of(ray_cluster)) + result.out + result.err
+    logged = "".join(path.read_text(errors="replace") for path in ray_cluster.logs())
+    assert str(job["submission_id"]) in logged, "these are not the logs of the job"
+    for secret in (NODE_API_KEY, "X-Amz-Signature"):
+        assert secret not in told
+        assert secret not in logged
+
+
+def test_a_log_that_breaks_off_again_and_again_is_shown_once_and_whole(
+    client: Client, ray_cluster: RayCluster, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
+) -> None:
+    """Also: the manifest arrives on a machine that does not see the cluster's file system."""
+    manifest = tmp_path / "manifests" / "out.jsonl"
+    manifest.parent.mkdir()
+    brought = tmp_path / "brought.jsonl"
+    elsewhere = hiding(manifest.parent, f'"$@"; code=$?; cp "$0/out.jsonl" "{brought}"; exit $code')
+    with cutting_proxy(ray_cluster.dashboard, after_bytes=400) as proxy:
+        result = client.run(
+            *(*elsewhere, SCRIPTS / "ingest", "submit", "--address", proxy.url, "--"),
+            *(corpus, "--manifest", manifest, "--base-url", files_api.base_url),
+        )
+    assert result.code == 0, result.err
+    assert proxy.cuts > 1
+    assert result.err.count("small.jsonl: ") == 1
+    assert result.err.count("large.jsonl: ") == 1
+    assert brought.read_bytes() == manifest.read_bytes()
+    assert stored(files_api, brought) == content(corpus)
+
+
+def test_submit_ends_with_5_for_invalid_data(
+    client: Client, ray_cluster: RayCluster, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
+) -> None:
+    (corpus / "bad.jsonl").write_text('{"text": 1}\n')
+    manifest = tmp_path / "out.jsonl"
+    result = submit(
+        client, ray_cluster, corpus, "--manifest", manifest, "--base-url", files_api.base_url
+    )
+    assert result.code == 5, result.err
+    assert "bad.jsonl" in result.err
+    assert files_api.files() == []
+
+
+def test_submit_ends_with_2_for_a_missing_path(client: Client, ray_cluster: RayCluster) -> None:
+    result = submit(client, ray_cluster, "/no/such/data", "--manifest", "/no/such/out.jsonl")
+    assert result.code == 2, result.err
+    assert "/no/such/data" in result.err
+
+
+def test_submit_ends_with_4_for_a_key_that_the_api_refuses(
+    client: Client, ray_cluster: RayCluster, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
+) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text("not-the-key")
+    result = submit(
+        *(client, ray_cluster, corpus, "--manifest", tmp_path / "out.jsonl"),
+        *("--base-url", files_api.base_url, "--api-key-file", key_file),
+    )
+    assert result.code == 4, result.err
+
+
+def test_ctrl_c_stops_the_job_and_the_next_submit_goes_on(
+    client: Client, ray_cluster: RayCluster, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "out.jsonl"
+    arguments = (corpus, "--manifest", manifest, "--base-url", files_api.base_url, *MULTIPART)
+    files_api.script(Fault(where="put-part", what="stall", part=2, times=None))
+    process = client.start(*_submit_words(ray_cluster, *arguments))
+    _read_until(process, "small.jsonl: ")
+    process.send_signal(signal.SIGINT)
+    stopped = client.end(process)
+    assert stopped.code == 130, stopped.err
+    assert jobs_of(ray_cluster)[-1]["status"] == "STOPPED"
+
+    files_api.clear_faults()
+    files_api.clear_requests()
+    result = submit(client, ray_cluster, *arguments)
+    assert result.code == 0, result.err
+    assert stored(files_api, manifest) == content(corpus)
+    assert files_api.requests("initiate") == [], "the upload that was open is the one that ends"
+
+
+def _read_until(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    pytest.fail(f"ended before it wrote {text!r}")
+
+
+@pytest.fixture
+def token_clients(
+    client: Client, ray_cluster_with_token: RayCluster
+) -> Iterator[dict[str, dict[str, str]]]:
+    """Environments of a client, by what it has of the cluster's token."""
+    token = ray_cluster_with_token.token
+    assert token is not None
+    elsewhere = client.folder / "token"
+    elsewhere.write_text(token + "\n")
+    return {
+        "in the environment": {"RAY_AUTH_TOKEN": token},
+        "in a file": {"RAY_AUTH_TOKEN_PATH": str(elsewhere)},
+        "none": {},
+        "another": {"RAY_AUTH_TOKEN": "0" * 64},
+    }
+
+
+def test_submit_publishes_on_a_cluster_that_wants_a_token(
+    client: Client,
+    ray_cluster_with_token: RayCluster,
+    token_clients: dict[str, dict[str, str]],
+    files_api: LocalFilesApi,
+    corpus: Path,
+    tmp_path: Path,
+) -> None:
+    manifest = tmp_path / "out.jsonl"
+    result = submit(
+        *(client, ray_cluster_with_token, corpus, "--manifest", manifest),
+        *("--base-url", files_api.base_url),
+        **token_clients["in the environment"],
+    )
+    assert result.code == 0, result.err
+    assert stored(files_api, manifest) == content(corpus)
+
+
+def test_submit_finds_the_token_in_the_home(
+    client: Client, ray_cluster_with_token: RayCluster
+) -> None:
+    shutil.copytree(ray_cluster_with_token.folder / ".ray", client.home / ".ray")
+    result = submit(client, ray_cluster_with_token, "/no/such/data", "--manifest", "/out.jsonl")
+    assert result.code == 2, result.err
+    assert "/no/such/data" in result.err
+
+
+@pytest.mark.parametrize("have", ["none", "another"])
+def test_a_client_without_the_token_is_told_where_it_goes(
+    client: Client,
+    ray_cluster_with_token: RayCluster,
+    token_clients: dict[str, dict[str, str]],
+    have: str,
+) -> None:
+    arguments = ("/data", "--manifest", "/out.jsonl")
+    result = submit(client, ray_cluster_with_token, *arguments, **token_clients[have])
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert "RAY_AUTH_TOKEN" in result.err
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:1", "http://no-such-host.invalid:8265", "127.0.0.1:8265"]
+)
+def test_an_address_without_a_dashboard_is_one_line(client: Client, address: str) -> None:
+    result = client.run(
+        *(SCRIPTS / "ingest", "submit", "--address", address),
+        *("--", "/data", "--manifest", "/out.jsonl"),
+    )
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert "http://HOST:8265" in result.err
