@@ -297,7 +297,8 @@ class Uploader:
                 for future in finished:
                     body = in_flight.pop(future)
                     if not self._acknowledge(file, attempt, body, future):
-                        waiting.append(body)
+                        # Before new ones: whether a store's ETags are MD5s shows at a second try.
+                        waiting.insert(0, body)
         finally:
             self._settle(file, attempt, in_flight)
 

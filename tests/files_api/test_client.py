@@ -492,14 +492,26 @@ def test_a_certificate_that_is_not_trusted_is_final(
     assert server.requests == []
 
 
-def test_tls_that_breaks_off_is_a_broken_connection(
-    certificate: Path, waits: list[float | None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def lose(_: Request) -> bytes:
-        raise ConnectionResetError
+def lose(_: Request) -> bytes:
+    raise ConnectionResetError
 
+
+def give(_: Request) -> bytes:
+    return reply(200, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "garbled"), [(lose, False), (give, True)], ids=["broken off", "garbled"]
+)
+def test_tls_that_fails_on_the_way_is_a_broken_connection(
+    certificate: Path,
+    waits: list[float | None],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[Request], bytes],
+    garbled: bool,
+) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    with RawServer(lose, tls=certificate) as server:
+    with RawServer(answer, tls=certificate, garbled=garbled) as server:
         client = client_of(server.url)
         with pytest.raises(Retryable):
             client.list_files()

@@ -569,6 +569,16 @@ def test_the_time_limit_is_wall_clock_over_tls_too(
         over.set()
 
 
+def test_tls_that_is_garbled_on_the_way_may_pass(
+    segments: tuple[Segment, ...], certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+    with RawServer(lambda _: OK, tls=certificate, garbled=True) as server:
+        task = task_of(segments, f"{server.url}/k{SECRET}", local=False)
+        fails(task, Retryable, r"broke after .* \(SSLError\)")
+
+
 def test_tls_that_breaks_off_may_pass(
     segments: tuple[Segment, ...], certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
