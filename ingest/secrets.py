@@ -6,6 +6,7 @@ hides is their ``repr`` and ``str``, which is what logs, errors and dashboards p
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -99,8 +100,25 @@ def _read_secret(arn: str) -> str:
     region = fields[3] if len(fields) > 3 else None
     try:
         client = boto3.client("secretsmanager", region_name=region)
-        return str(client.get_secret_value(SecretId=arn)["SecretString"])
+        return _key_of_secret(client.get_secret_value(SecretId=arn)["SecretString"], arn)
     except KeyError:
         raise UsageError(f"--api-key-secret {arn}: is binary; a string was expected") from None
     except (BotoCoreError, ClientError) as error:
         raise UsageError(f"--api-key-secret {arn}: cannot be read ({error})") from None
+
+
+def _key_of_secret(secret: str, arn: str) -> str:
+    """The key in a secret: plain text, or ``{"TOGETHER_API_KEY": KEY}``, as AWS's console makes it.
+
+    Of an object with a single entry the entry's name does not matter.
+    """
+    try:
+        fields = json.loads(secret)
+    except ValueError:
+        return secret
+    if not isinstance(fields, dict):
+        return secret
+    values = [fields[API_KEY_VARIABLE]] if API_KEY_VARIABLE in fields else list(fields.values())
+    if len(values) != 1 or not isinstance(values[0], str):
+        raise UsageError(f"--api-key-secret {arn}: expected {API_KEY_VARIABLE} among its keys")
+    return values[0]

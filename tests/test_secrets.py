@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import traceback
 from datetime import datetime, timedelta, timezone
@@ -12,6 +13,7 @@ from ingest.files_api import MultipartTicket, SingleTicket
 from ingest.journal import Attempt
 from ingest.secrets import PresignedUrl, read_api_key
 from ingest.transfer import PutTask
+from tests.fixtures.raw_http import RawServer, reply
 
 URL = "https://store.example/key?X-Amz-Signature=5ec7e7"
 
@@ -160,3 +162,34 @@ def test_a_secret_without_aws_settings_is_a_usage_error(monkeypatch: pytest.Monk
 
     with pytest.raises(UsageError, match="--api-key-secret a-name: cannot be read"):
         read_api_key(secret_arn="a-name")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param("the-key", id="plain text"),
+        pytest.param('{"TOGETHER_API_KEY": "the-key", "other": "x"}', id="by name"),
+        pytest.param('{"key": "the-key"}', id="the only entry"),
+    ],
+)
+def test_a_secret_in_secrets_manager_holds_the_key_in_either_form(
+    monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    body = json.dumps({"SecretString": secret}).encode()
+    with RawServer(lambda _: reply(200, body, content_type="application/x-amz-json-1.1")) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws.url)
+        key = read_api_key(secret_arn="arn:aws:secretsmanager:eu-west-1:111122223333:secret:k")
+    assert key.get_secret_value() == "the-key"
+
+
+def test_a_secret_of_many_entries_must_name_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    body = json.dumps({"SecretString": '{"a": "hidden", "b": "hidden"}'}).encode()
+    with RawServer(lambda _: reply(200, body, content_type="application/x-amz-json-1.1")) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws.url)
+        with pytest.raises(UsageError, match="expected TOGETHER_API_KEY") as caught:
+            read_api_key(secret_arn="arn:aws:secretsmanager:eu-west-1:111122223333:secret:k")
+    assert "hidden" not in str(caught.value)
