@@ -64,7 +64,7 @@ def publish(
     stop = stop or threading.Event()
     key = read_api_key(settings.api_key_file, settings.api_key_secret)
     plan = survey(settings)
-    _refuse_unreadable(plan)
+    _refuse_unreadable(plan.refused)
     api = FilesApi(settings.base_url, key, stop)
     store = run_store(settings.manifest, settings.s3_endpoint)
     try:
@@ -78,11 +78,12 @@ def publish(
         api.close()
 
 
-def _refuse_unreadable(plan: Survey) -> None:
-    lost = [report for report in plan.refused if report.problems[0].code in UNREADABLE]
+def _refuse_unreadable(reports: Sequence[FileReport]) -> None:
+    lost = [r for r in reports if not r.valid and r.problems[0].code in UNREADABLE]
     if lost:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
-        raise SourceError(f"{lost[0].uri}: {lost[0].problems[0].message}{more}; nothing was sent")
+        problem = lost[0].problems[0].message.removeprefix(f"{lost[0].uri}: ")
+        raise SourceError(f"{lost[0].uri}: {problem}{more}; nothing was sent")
 
 
 class _Run:
@@ -126,9 +127,12 @@ class _Run:
             raise
         finally:
             engine.close()
-        if self._settings.wait and self._books.fatal is None:
-            self._wait_processed()
         self._books.write()
+        if self._settings.wait and self._books.fatal is None:
+            try:
+                self._wait_processed()
+            finally:
+                self._books.write()
         still_open = self._clear_journal()
         if still_open and self._books.fatal is None:
             self._progress.note(
@@ -197,6 +201,7 @@ class _Run:
 
         Raises:
             DataInvalid: a file is invalid, and ``on_invalid`` is ``stop``.
+            SourceError: a file can no longer be read, and ``on_invalid`` is ``stop``.
         """
         uris = {segment.source.uri for file in files for segment in file.segments}
         sources = [source for source in self._plan.sources if source.uri in uris]
@@ -218,6 +223,8 @@ class _Run:
         reports = [*self._plan.refused, *(validation.reports[source.uri] for source in checked)]
         if on_reports is not None:
             on_reports(reports, engine.name)
+        if self._settings.on_invalid == "stop":
+            _refuse_unreadable(reports)  # gone since it was found: not invalid data
         self._invalid = self._books.refuse(reports)
         self._books.gate(len(reports))
         return validation

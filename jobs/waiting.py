@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 
-from ingest.errors import Interrupted
+from ingest.errors import Interrupted, UploadError
 from ingest.files_api import FilesApi, RemoteFile
 from ingest.manifest import ManifestEntry
 
@@ -23,15 +23,19 @@ def wait_processed(
 
     Raises:
         Interrupted: ``stop`` was set.
-        UploadError: the API does not answer.
+        UploadError: the API does not answer, or does not have a file any more; the others were
+            yielded.
     """
     left = list(entries)
+    gone: list[ManifestEntry] = []
     pause_s = _FIRST_PAUSE_S
     while left:
         still = []
         for entry in left:
             remote = api.find(entry.file_id) if entry.file_id else None
-            if remote is not None and remote.state in _ENDED:
+            if remote is None:
+                gone.append(entry)
+            elif remote.state in _ENDED:
                 yield entry, remote
             else:
                 still.append(entry)
@@ -43,3 +47,8 @@ def wait_processed(
                 f"stopped while {len(left)} files were still being processed; all were sent"
             )
         pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+    if gone:
+        raise UploadError(
+            f"{gone[0].name}: {gone[0].file_id} is not at the API any more ({len(gone)} such files "
+            "in all); take its line out of the manifest and run again to send it anew"
+        )

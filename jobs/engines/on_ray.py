@@ -84,18 +84,18 @@ class RayEngine:
     def check_sources(self, sources: tuple[SourceFile, ...]) -> None:
         """See ``Engine``: asks every node for one file of each folder."""
         local = {os.path.dirname(s.uri): s for s in sources if not is_s3(s.uri)}  # noqa: PTH120
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        nodes = [node for node in ray.nodes() if node["Alive"]]
         if not local or len(nodes) < 2:
             return
         for source in local.values():
-            probes = {
-                node["NodeManagerAddress"]: _sees.options(
+            probes = [
+                _sees.options(
                     scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 ).remote(source)
                 for node in nodes
-            }
-            for host, probe in probes.items():
-                _refuse_unseen(source, host, probe)
+            ]
+            for node, probe in zip(nodes, probes, strict=True):
+                _refuse_unseen(source, node["NodeManagerAddress"], probe)
 
     def close(self) -> None:
         """See ``Engine``; ends an embedded cluster, and leaves another one as it was."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from ingest.serve import LocalFilesApi
 from jobs.cli import main
@@ -164,6 +165,12 @@ def sent(api: LocalFilesApi) -> list[str]:
 def parts_put(api: LocalFilesApi) -> list[int | None]:
     """The numbers of the parts that were sent, in order of number."""
     return sorted(seen.part or 0 for seen in api.requests("put-part"))
+
+
+def delete(api: LocalFilesApi, file_id: str) -> None:
+    """Delete a file at the API, as its owner might by other means."""
+    headers = {"Authorization": f"Bearer {api.api_key}"}
+    requests.delete(f"{api.base_url}/files/{file_id}", headers=headers, timeout=10)
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = _WAIT_S) -> None:

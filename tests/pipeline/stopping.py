@@ -73,11 +73,11 @@ def assert_stopped(result: Result) -> None:
     assert "Traceback" not in result.err
 
 
-def processes_of(running: Running) -> list[int]:
-    """The process ids in the run's group, but for those that are dead and not yet buried."""
+def processes_of(running: Running) -> list[str]:
+    """The commands of the run's processes, but for those that are dead and not yet buried."""
     listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-o", "sess=,stat=,args="], capture_output=True, text=True, check=True
     )
-    rows = [line.split() for line in listed.stdout.splitlines()]
-    group = str(running.process.pid)
-    return [int(pid) for pid, pgid, state in rows if pgid == group and not state.startswith("Z")]
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    session = str(running.process.pid)
+    return [row[2] for row in rows if row[0] == session and not row[1].startswith("Z")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import time
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.serve import LocalFilesApi
-from tests.pipeline.conftest import Ingest, Result, jsonl, sent
+from ingest.serve import Fault, LocalFilesApi
+from tests.pipeline.conftest import Ingest, Result, jsonl, sent, until
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ CASES = {
         f"{_USUAL} --api-key-file none", 2, "--api-key-file none: cannot be read"
     ),
     "a Ray cluster that is not there": Case(
-        f"{_USUAL} --address banana", 2, "no Ray cluster answers at banana"
+        f"{_USUAL} --address banana", 2, "--address banana: no Ray cluster answers"
     ),
 }
 
@@ -146,6 +147,39 @@ def test_a_file_that_may_not_be_read_is_wrong_input_not_invalid_data(
 
     assert_one_error(running.wait(), 2, "secret.jsonl: cannot be read: Permission denied")
     assert sent(files_api) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        ((), 2, "b.jsonl: vanished after it was planned; run again; nothing was sent"),
+        (("--on-invalid", "skip"), 5, "1 files are invalid, 1 of 2 files are published"),
+        (("--no-check",), 3, "1 files failed, 1 of 2 files are published"),
+    ],
+    ids=["stop", "skip", "no check"],
+)
+def test_a_file_that_vanishes_after_it_was_found_is_told(
+    ingest: Ingest,
+    files_api: LocalFilesApi,
+    data: Path,
+    more: tuple[str, ...],
+    code: int,
+    says: str,
+) -> None:
+    (data / "b.jsonl").write_bytes(jsonl(2_000))
+    files_api.script(Fault(where="retrieve", what="latency"))
+    running = ingest.start(*_USUAL.split(), *more)
+    until(lambda: bool(files_api.requests("retrieve")), "it has looked at the inputs")
+    (data / "b.jsonl").unlink()
+    files_api.clear_faults()
+
+    result = running.wait()
+
+    assert result.code == code, result.err
+    assert says in result.errors[-1]
+    assert "Traceback" not in result.err
+    names = {seen.name for seen in files_api.requests("create")}
+    assert names == ({"a.jsonl"} if more else set())
 
 
 def test_a_manifest_where_this_user_may_not_write_is_told(
@@ -221,8 +255,6 @@ def test_a_report_that_cannot_be_written_stops_the_run_before_anything_is_sent(
 def test_a_second_run_on_the_same_manifest_is_kept_out(
     ingest: Ingest, files_api: LocalFilesApi, folder: Path
 ) -> None:
-    import fcntl
-
     with (folder / "out.jsonl.journal").open("ab") as journal:
         fcntl.flock(journal, fcntl.LOCK_EX)
 

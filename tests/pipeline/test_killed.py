@@ -226,3 +226,53 @@ def test_no_process_outlives_the_run(
     running.wait(10)
 
     until(lambda: processes_of(running) == [], "all have ended", timeout_s=10)
+
+
+def test_ctrl_c_does_not_wait_for_an_answer_that_does_not_come_but_looks_what_happened(
+    ingest: Ingest, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
+) -> None:
+    files_api.script(Fault(where="complete", what="stall_reply"))
+    running = ingest.start(*PUBLISH)
+    until(lambda: bool(files_api.files()), "the file is complete, and nobody says so")
+
+    running.process.send_signal(signal.SIGINT)
+    result = running.wait(10)
+
+    assert result.code in (0, 130), result.err
+    files_api.clear_requests()
+    assert ingest(*PUBLISH).code == 0
+    assert sent(files_api) == []
+    (entry,) = entries(tmp_path / "out.jsonl").values()
+    assert [file["id"] for file in files_api.files()] == [entry["file_id"]]
+    assert files_api.stored_bytes(entry["file_id"]) == CONTENT
+
+
+def test_ctrl_c_while_the_api_processes_keeps_what_was_sent(
+    ingest: Ingest, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
+) -> None:
+    files_api.script(
+        Fault(
+            where="retrieve",
+            what="reply_fields",
+            name="large.jsonl",
+            fields={"processing_status": "RUNNING"},
+            times=None,
+        )
+    )
+    running = ingest.start(*PUBLISH, "--wait")
+    until(lambda: len(files_api.requests("retrieve", "large.jsonl")) > 1, "it waits")
+
+    running.process.send_signal(signal.SIGINT)
+    result = running.wait(10)
+
+    assert result.code == 130, result.err
+    assert "1 files were still being processed; all were sent" in result.errors[-1]
+    (entry,) = entries(tmp_path / "out.jsonl").values()
+    assert entry["status"] == "uploaded"
+    assert files_api.stored_bytes(entry["file_id"]) == CONTENT
+    files_api.clear_faults()
+    files_api.clear_requests()
+    assert ingest(*PUBLISH, "--wait").code == 0
+    assert sent(files_api) == []
+    (entry,) = entries(tmp_path / "out.jsonl").values()
+    assert entry["status"] == "processed"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingest.serve import LocalFilesApi
-from tests.pipeline.conftest import MULTIPART, Ingest, entries, jsonl, sent
+from tests.pipeline.conftest import MULTIPART, Ingest, delete, entries, jsonl, sent
 
 PUBLISH = ("publish", "data", "--manifest", "out.jsonl", *MULTIPART, "--wait")
 
@@ -222,3 +222,24 @@ def test_publishing_to_another_api_sends_again_and_remembers_the_ids_of_the_firs
         for name, entry in after.items():
             assert other.stored_bytes(entry["file_id"]) == (corpus / name).read_bytes()
             assert entry["superseded"] == [before[name]["file_id"]]
+
+
+def test_waiting_for_a_file_that_was_deleted_at_the_api_ends_and_tells_how_to_send_it_anew(
+    ingest: Ingest, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
+) -> None:
+    assert ingest(*PUBLISH[:-1]).code == 0
+    manifest = tmp_path / "out.jsonl"
+    manifest.write_text(manifest.read_text().replace('"processed"', '"uploaded"'))
+    file_id = entries(manifest)["small.jsonl"]["file_id"]
+    delete(files_api, file_id)
+
+    result = ingest(*PUBLISH)
+
+    assert result.code == 3
+    assert f"small.jsonl: {file_id} is not at the API any more" in result.errors[-1]
+    assert entries(manifest)["large.jsonl"]["status"] == "processed"
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(line for line in lines if file_id not in line))
+    assert ingest(*PUBLISH).code == 0
+    new_id = entries(manifest)["small.jsonl"]["file_id"]
+    assert files_api.stored_bytes(new_id) == (corpus / "small.jsonl").read_bytes()

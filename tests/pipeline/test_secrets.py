@@ -17,7 +17,6 @@ FAULTS = {
     "a part is refused": [Fault(where="put-part", what="status", status=403, part=2)],
     "a body is refused": [Fault(where="put", what="status", status=400)],
     "a connection breaks": [Fault(where="put-part", what="reset", times=3)],
-    "nobody listens at the storage": [Fault(where="create", what="dead_urls")],
     "a body is sent to another place": [
         Fault(where="put", what="redirect", location="http://127.0.0.1:1/x?X-Amz-Signature=1f")
     ],

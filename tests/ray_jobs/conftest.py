@@ -6,6 +6,7 @@ process's environment, and its home is empty unless the test puts something ther
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -77,7 +78,7 @@ class Client:
 
     def clean_up(self) -> None:
         for process in self._started:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
@@ -101,7 +102,7 @@ def files_api(tmp_path: Path) -> Iterator[LocalFilesApi]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """A folder with a file for a single request, and one for four parts."""
+    """A folder with a file for a single request, and one for three parts."""
     folder = tmp_path / "corpus"
     folder.mkdir()
     (folder / "small.jsonl").write_bytes(jsonl(2_000))

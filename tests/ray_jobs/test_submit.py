@@ -49,7 +49,7 @@ def working_dir(tmp_path: Path) -> Path:
     return folder
 
 
-def test_ray_job_submit_publishes_a_folder(
+def test_ray_job_submit_publishes_absolute_paths_and_refuses_relative_ones(
     client: Client,
     ray_cluster: RayCluster,
     files_api: LocalFilesApi,
@@ -58,14 +58,23 @@ def test_ray_job_submit_publishes_a_folder(
     tmp_path: Path,
 ) -> None:
     manifest = tmp_path / "out.jsonl"
-    result = client.run(
+    job = (
         *(SCRIPTS / "ray", "job", "submit", "--address", ray_cluster.dashboard),
         *("--working-dir", working_dir, "--", "python", "-m", "jobs.publish"),
-        *(corpus, "--manifest", manifest, "--base-url", files_api.base_url, *MULTIPART),
     )
-    assert result.code == 0, result.out
+    relative = client.start(*job, "data.jsonl", "--manifest", "out.jsonl")
+    absolute = client.start(
+        *(*job, corpus, "--manifest", manifest, "--base-url", files_api.base_url, *MULTIPART)
+    )
+    refused = client.end(relative)
+    assert "data.jsonl: a job runs in a temporary folder" in refused.out
+    exit_codes = {str(j["entrypoint"]): j["driver_exit_code"] for j in jobs_of(ray_cluster)}
+    assert exit_codes["python -m jobs.publish data.jsonl --manifest out.jsonl"] == 2
+
+    published = client.end(absolute)
+    assert published.code == 0, published.out
+    assert "large.jsonl: " in published.out
     assert stored(files_api, manifest) == content(corpus)
-    assert "large.jsonl: " in result.out
 
 
 @pytest.mark.parametrize(
@@ -87,18 +96,6 @@ def test_a_relative_path_is_refused_before_anything_is_submitted(
     assert result.code == 2
     assert len(result.errors) == 1
     assert "give an absolute path" in result.err
-
-
-def test_a_relative_path_is_refused_in_a_job_that_ray_started(
-    client: Client, ray_cluster: RayCluster, working_dir: Path
-) -> None:
-    result = client.run(
-        *(SCRIPTS / "ray", "job", "submit", "--address", ray_cluster.dashboard),
-        *("--working-dir", working_dir, "--", "python", "-m", "jobs.publish"),
-        *("data.jsonl", "--manifest", "out.jsonl"),
-    )
-    assert "data.jsonl: a job runs in a temporary folder" in result.out
-    assert jobs_of(ray_cluster)[-1]["driver_exit_code"] == 2
 
 
 def test_submit_streams_the_log_brings_the_manifest_back_and_leaves_no_secret(
@@ -180,7 +177,7 @@ def test_submit_ends_with_4_for_a_key_that_the_api_refuses(
     assert result.code == 4, result.err
 
 
-def test_ctrl_c_stops_the_job_and_the_next_submit_goes_on(
+def test_ctrl_c_stops_the_job_and_the_next_run_goes_on(
     client: Client, ray_cluster: RayCluster, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "out.jsonl"
@@ -195,7 +192,7 @@ def test_ctrl_c_stops_the_job_and_the_next_submit_goes_on(
 
     files_api.clear_faults()
     files_api.clear_requests()
-    result = submit(client, ray_cluster, *arguments)
+    result = client.run(*(SCRIPTS / "ingest", "publish", *arguments), TOGETHER_API_KEY=NODE_API_KEY)
     assert result.code == 0, result.err
     assert stored(files_api, manifest) == content(corpus)
     assert files_api.requests("initiate") == [], "the upload that was open is the one that ends"
