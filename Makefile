@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help setup vendors test lint format types demo fuzz drill bench lock clean
+.PHONY: help setup vendors test lint format types demo fuzz bench lock clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ vendors: setup ## make .venvs with the vendor's clients, which tests compare aga
 	$(BIN)/python -m tests.fixtures.vendors
 
 test: setup vendors ## run all tests (PYTEST_ARGS="-k part" runs some)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(PYTEST_ARGS)
 
 lint: setup ## check style and types
 	$(BIN)/ruff check .
@@ -52,9 +52,6 @@ demo: setup ## check and publish a corpus to a local Files API, on Ray, in two m
 
 fuzz: setup vendors ## hold many mutated files against the vendor's own checks
 	$(BIN)/python -m tests.differential.fuzz
-
-drill: setup ## kill, stall and cut connections in a running publish, many times over
-	$(BIN)/python -m tests.drill
 
 bench: setup ## measure speed and memory on this machine
 	$(BIN)/python -m benchmarks
