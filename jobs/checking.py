@@ -68,6 +68,8 @@ class Validation:
         try:
             pending.results[task.start] = future.result()
         except IngestError as error:
+            if type(error) is IngestError:
+                raise  # the engine failed: that is nothing to blame the data for
             pending.error = pending.error or error
         pending.left -= 1
         self._progress.advance(task.end - task.start, files=int(pending.left == 0))
@@ -111,8 +113,11 @@ class Digests:
         known: by ``digest_key``; what earlier runs found is in it from the start.
     """
 
-    def __init__(self, engine: Engine, journal: Journal, known: dict[str, str]) -> None:
+    def __init__(
+        self, engine: Engine, journal: Journal, known: dict[str, str], progress: Progress
+    ) -> None:
         self.known = known
+        self._progress = progress
         self._failed: dict[str, IngestError] = {}
         self._engine = engine
         self._journal = journal
@@ -125,16 +130,24 @@ class Digests:
         """Why the SHA-256 of ``file`` is not known."""
         return self._failed[digest_key(file.segments)]
 
-    def jobs(self, files: Iterable[UploadFile]) -> Iterator[Job]:
-        """The hashing of those of ``files`` that are not known yet."""
+    def jobs(self, files: Iterable[UploadFile], *, counted: bool = True) -> Iterator[Job]:
+        """The hashing of those of ``files`` that are not known yet.
+
+        ``counted`` says that the stage at hand consists of hashing, so that progress shows it.
+        """
         for file in files:
+            size_bytes = file.size_bytes if counted else 0
             if self.of(file) is None:
                 yield Job(
                     partial(self._engine.digest, file.segments),
-                    partial(self._take, digest_key(file.segments)),
+                    partial(self._take, digest_key(file.segments), size_bytes),
                 )
+            elif counted:
+                self._progress.advance(size_bytes, files=1)
 
-    def _take(self, key: str, future: Future[str]) -> None:
+    def _take(self, key: str, size_bytes: int, future: Future[str]) -> None:
+        if size_bytes:
+            self._progress.advance(size_bytes, files=1)
         try:
             self.known[key] = future.result()
         except IngestError as error:

@@ -116,7 +116,7 @@ class _Run:
         engine = engines.start(self._settings, total, self._settings.max_in_flight)
         try:
             engine.check_sources(self._plan.sources)
-            digests = Digests(engine, self._journal, self._known_digests())
+            digests = Digests(engine, self._journal, self._known_digests(), self._progress)
             files = self._changed(engine, digests)
             validation = self._validate(engine, files, digests, on_reports)
             contents = {file.name: self._content(file, digests, validation) for file in files}
@@ -205,17 +205,20 @@ class _Run:
         """
         uris = {segment.source.uri for file in files for segment in file.segments}
         sources = [source for source in self._plan.sources if source.uri in uris]
-        checked = sources if self._settings.check else []
+        check = self._settings.check
+        checked = sources if check else []
         validation = Validation(self._plan, self._settings, engine, self._progress)
-        self._progress.stage("validate", sum(s.size_bytes for s in checked), len(checked))
+        self._progress.stage(
+            "validate" if check else "hash", sum(s.size_bytes for s in sources), len(sources)
+        )
         of_source: dict[str, list[UploadFile]] = {source.uri: [] for source in sources}
         for file in files:
             of_source[file.segments[0].source.uri].append(file)
         # A file's digest goes before its slices: it is one long read, and would end last.
         jobs = chain.from_iterable(
             chain(
-                digests.jobs(of_source[source.uri]),
-                validation.jobs([source] if self._settings.check else []),
+                digests.jobs(of_source[source.uri], counted=not check),
+                validation.jobs([source] if check else []),
             )
             for source in sources
         )

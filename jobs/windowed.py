@@ -5,20 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ingest.errors import Interrupted
+from ingest.errors import Interrupted, Retryable
 
 _LOOK_UP_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A piece of work: how to hand it to the engine, and what to do with its future."""
+    """A piece of work: how to hand it to the engine, and what to do with its future.
+
+    Attributes:
+        tries: how often it is handed over in all while its fault is a passing one.
+    """
 
     submit: Callable[[], Future[Any]]
     done: Callable[[Future[Any]], None]
+    tries: int = 3
 
 
 def run_windowed(jobs: Iterable[Job], window: int, stop: threading.Event) -> None:
@@ -48,4 +53,8 @@ def _collect(in_flight: dict[Future[Any], Job], stop: threading.Event) -> None:
             raise Interrupted("stopped before anything was sent; run the same command again")
         finished, _ = wait(in_flight, timeout=_LOOK_UP_EVERY_S, return_when=FIRST_COMPLETED)
     for future in finished:
-        in_flight.pop(future).done(future)
+        job = in_flight.pop(future)
+        if job.tries > 1 and isinstance(future.exception(), Retryable):
+            in_flight[job.submit()] = replace(job, tries=job.tries - 1)
+        else:
+            job.done(future)

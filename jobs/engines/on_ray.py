@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ingest.digest import digest_segments
@@ -185,5 +185,7 @@ def _connect(address: str | None) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
+    # What a task raised comes wrapped, with its traceback in colours.
+    error = error.cause if isinstance(error, RayTaskError) else error
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__} {lines[0][:200] if lines else ''}".rstrip()
