@@ -7,7 +7,7 @@ end, or changes meanwhile, is a problem of its report: the others are still vali
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -156,9 +156,12 @@ class Digests:
             self._journal.record("hashed", key=key, sha256=self.known[key])
 
 
-def window_of(engine: Engine) -> int:
-    """How many jobs keep every worker busy while the driver takes results in."""
-    return 2 * engine.workers + 2
+def window_of(engine: Engine) -> Callable[[], int]:
+    """How many jobs keep every worker busy while the driver takes results in.
+
+    More than there are workers, which is also what makes a cluster's autoscaler start nodes.
+    """
+    return lambda: 2 * engine.workers + 2
 
 
 def check(settings: CheckSettings, progress: Progress, stop: threading.Event) -> CheckResult:

@@ -36,6 +36,8 @@ _KNOCK_TIMEOUT_S = 10.0
 _SILENCE_S = 60.0
 """A cluster whose dashboard does not answer for this long is taken for lost."""
 _ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED})
+# Ray kills a job 3 s after it was asked to stop: parts in flight may take longer to arrive.
+_ENVIRONMENT = {ECHO_MANIFEST: "1", "RAY_JOB_STOP_WAIT_TIME_S": "20"}
 # Ray's client takes these for its address, whatever address it is given.
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
@@ -66,7 +68,7 @@ def submit(
         try:
             job_id = client.submit_job(
                 entrypoint=entrypoint,
-                runtime_env={"working_dir": folder, "env_vars": {ECHO_MANIFEST: "1"}},
+                runtime_env={"working_dir": folder, "env_vars": _ENVIRONMENT},
             )
         except (requests.RequestException, RuntimeError) as error:
             raise IngestError(f"{address}: the job was not taken ({_first_line(error)})") from None

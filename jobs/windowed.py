@@ -26,8 +26,10 @@ class Job:
     tries: int = 3
 
 
-def run_windowed(jobs: Iterable[Job], window: int, stop: threading.Event) -> None:
+def run_windowed(jobs: Iterable[Job], window: Callable[[], int], stop: threading.Event) -> None:
     """Run jobs with at most ``window`` in flight, so that memory does not grow with their number.
+
+    The window is asked for before each job: a cluster that grows is given more.
 
     ``done`` is called in this thread, in the order in which jobs finish.
 
@@ -37,7 +39,7 @@ def run_windowed(jobs: Iterable[Job], window: int, stop: threading.Event) -> Non
     in_flight: dict[Future[Any], Job] = {}
     for job in jobs:
         in_flight[job.submit()] = job
-        if len(in_flight) >= window:
+        while len(in_flight) >= window():
             _collect(in_flight, stop)
     while in_flight:
         _collect(in_flight, stop)

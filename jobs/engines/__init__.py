@@ -22,11 +22,13 @@ class Engine(Protocol):
 
     Attributes:
         name: ``local`` or ``ray``.
-        workers: how many slices can be validated at the same time.
     """
 
     name: str
-    workers: int
+
+    @property
+    def workers(self) -> int:
+        """How many slices can be validated at the same time; a cluster grows and shrinks."""
 
     def validate(self, task: SliceTask) -> Future[SliceResult]:
         """Validate one slice."""

@@ -8,9 +8,11 @@ Ray neither retries them nor wraps them in its own.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -33,6 +35,7 @@ _A = TypeVar("_A")
 
 _TASK_RETRIES = 3
 _PROBE_TIMEOUT_S = 60.0
+_COUNT_EVERY_S = 2.0
 
 
 def _captured(function: Callable[[_A], _T], argument: _A) -> _T | IngestError:
@@ -65,9 +68,19 @@ class RayEngine:
 
     def __init__(self, address: str | None, max_in_flight: int) -> None:
         self._connected = _connect(address)
-        self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        self._senders = Senders(max_in_flight, max_actors=self.workers)
+        self._workers = 1
+        self._counted_at = -math.inf
+        self._senders = Senders(max_in_flight, max_actors=lambda: self.workers)
         self._tasks: set[Any] = set()  # references of tasks that are not done
+
+    @property
+    def workers(self) -> int:
+        """See ``Engine``: the CPUs of the cluster, asked for now and then."""
+        if time.monotonic() - self._counted_at > _COUNT_EVERY_S:
+            # None where the autoscaler has not started the first worker.
+            self._workers = max(1, int(ray.cluster_resources().get("CPU", 0)))
+            self._counted_at = time.monotonic()
+        return self._workers
 
     def validate(self, task: SliceTask) -> Future[SliceResult]:
         """See ``Engine``."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -74,13 +75,12 @@ class Senders:
 
     Args:
         max_in_flight: how many bodies are sent at the same time, over all actors.
-        max_actors: how many actors are started at the most; one is a process, and takes a second
-            to start, so a few sends share it.
+        max_actors: how many actors the cluster has room for, as it is when one may be started.
     """
 
-    def __init__(self, max_in_flight: int, max_actors: int) -> None:
+    def __init__(self, max_in_flight: int, max_actors: Callable[[], int]) -> None:
         self._max_in_flight = max_in_flight
-        self._max_actors = max(1, min(max_actors, -(-max_in_flight // _SENDS_PER_ACTOR)))
+        self._max_actors = max_actors
         self._notes: SimpleQueue[_Note] = SimpleQueue()
         self._waiting: deque[_Body] = deque()
         self._sending: set[_Body] = set()
@@ -132,11 +132,16 @@ class Senders:
     def _free_slot(self) -> _Slot:
         """The least busy actor; a new one, placed by Ray, while all are busy and few."""
         least = min(self._slots, key=lambda slot: slot.busy, default=None)
-        if least is None or (least.busy and len(self._slots) < self._max_actors):
-            sends = -(-self._max_in_flight // self._max_actors)
-            least = _Slot(_sender_actor.options(max_concurrency=sends).remote())
+        if least is None or (least.busy and len(self._slots) < self._wanted()):
+            # One actor can take all, should it be left alone.
+            options = {"max_concurrency": self._max_in_flight}
+            least = _Slot(_sender_actor.options(**options).remote())
             self._slots.append(least)
         return least
+
+    def _wanted(self) -> int:
+        """An actor is a process, and takes a second to start: a few sends share one."""
+        return min(self._max_actors(), -(-self._max_in_flight // _SENDS_PER_ACTOR))
 
     def _take(self, done: _Done) -> None:
         done.slot.busy -= 1

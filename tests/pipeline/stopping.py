@@ -76,7 +76,7 @@ def assert_stopped(result: Result) -> None:
 def processes_of(running: Running) -> list[str]:
     """The commands of the run's processes, but for those that are dead and not yet buried."""
     listed = subprocess.run(
-        ["ps", "-A", "-o", "sess=,stat=,args="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "sess=,stat=,args="], capture_output=True, text=True, check=True
     )
     rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
     session = str(running.process.pid)
