@@ -36,6 +36,8 @@ _A = TypeVar("_A")
 _TASK_RETRIES = 3
 _PROBE_TIMEOUT_S = 60.0
 _COUNT_EVERY_S = 2.0
+# Only results go through it. Ray would take a third of the memory, which /dev/shm may not have.
+_OWN_STORE_BYTES = 128 << 20
 
 
 def _captured(function: Callable[[_A], _T], argument: _A) -> _T | IngestError:
@@ -159,7 +161,7 @@ def _refuse_unseen(source: SourceFile, host: str, probe: Any) -> None:
 
 
 def _connect(address: str | None) -> bool:
-    """Join the cluster at ``address`` or around this process; True if one had to be started.
+    """Join a cluster, or start one; False where this process, a notebook say, is in one already.
 
     Raises:
         UsageError: nothing answers at the address.
@@ -178,6 +180,7 @@ def _connect(address: str | None) -> bool:
         ray.init(
             address=address,
             include_dashboard=False if embedded else None,
+            object_store_memory=_OWN_STORE_BYTES if embedded else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

@@ -40,54 +40,80 @@ class Result:
         return [line for line in self.err.splitlines() if line.startswith("ingest: ")]
 
 
+class Running:
+    """A command in a process of its own, at the head of a process group."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+        self.process = process
+        self.group = process.pid
+        self._out = out
+        self._err = err
+
+    @property
+    def err(self) -> str:
+        """What it has written to stderr so far."""
+        return self._err.read_text()
+
+    def end(self) -> Result:
+        code = self.process.wait(_WAIT_S)
+        return Result(code, self._out.read_text(), self.err)
+
+
 class Client:
     """Runs commands from an empty folder and a clean home."""
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
-        self.folder = folder / "elsewhere"
-        self._started: list[subprocess.Popen[str]] = []
-        for each in (self.home, self.folder):
+        self._folder = folder / "elsewhere"
+        self._outputs = folder / "outputs"
+        self._started: list[Running] = []
+        for each in (self.home, self._folder, self._outputs):
             each.mkdir()
 
-    def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            words,
-            cwd=self.folder,
-            env={
-                "HOME": str(self.home),
-                "PATH": f"{SCRIPTS}:/usr/bin:/bin",
-                "NO_COLOR": "1",
-                **environment,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self._started.append(process)
-        return process
+    def start(self, *words: str | Path, **environment: str) -> Running:
+        number = len(self._started)
+        out, err = self._outputs / f"{number}.out", self._outputs / f"{number}.err"
+        with out.open("wb") as out_file, err.open("wb") as err_file:
+            process = subprocess.Popen(
+                words,
+                cwd=self._folder,
+                env={
+                    "HOME": str(self.home),
+                    "PATH": f"{SCRIPTS}:/usr/bin:/bin",
+                    "NO_COLOR": "1",
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=out_file,
+                stderr=err_file,
+                start_new_session=True,
+            )
+        self._started.append(Running(process, out, err))
+        return self._started[-1]
 
     def run(self, *words: str | Path, **environment: str) -> Result:
-        return self.end(self.start(*words, **environment))
-
-    def end(self, process: subprocess.Popen[str]) -> Result:
-        out, err = process.communicate(timeout=_WAIT_S)
-        return Result(process.returncode, out, err)
+        return self.start(*words, **environment).end()
 
     def clean_up(self) -> None:
-        for process in self._started:
+        for running in self._started:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+                os.killpg(running.group, signal.SIGKILL)
+            running.process.wait()
+
+
+@contextlib.contextmanager
+def running_client(folder: Path) -> Iterator[Client]:
+    client = Client(folder)
+    try:
+        yield client
+    finally:
+        client.clean_up()
 
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:
-    client = Client(tmp_path)
-    yield client
-    client.clean_up()
+    with running_client(tmp_path) as client:
+        yield client
 
 
 @pytest.fixture
@@ -102,8 +128,12 @@ def files_api(tmp_path: Path) -> Iterator[LocalFilesApi]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
+    return make_corpus(tmp_path)
+
+
+def make_corpus(parent: Path) -> Path:
     """A folder with a file for a single request, and one for three parts."""
-    folder = tmp_path / "corpus"
+    folder = parent / "corpus"
     folder.mkdir()
     (folder / "small.jsonl").write_bytes(jsonl(2_000))
     (folder / "large.jsonl").write_bytes(jsonl(230_000))

@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from ingest.serve import Fault, LocalFilesApi
+from tests.fixtures.files_api import MIN_PART_SIZE_BYTES
 from tests.fixtures.ray_cluster import NODE_API_KEY, RayCluster
-from tests.ray_jobs.conftest import MULTIPART, SCRIPTS, Client, Result, content, stored
-from tests.ray_jobs.processes import hiding
+from tests.ray_jobs.conftest import (
+    MULTIPART,
+    SCRIPTS,
+    Client,
+    Result,
+    content,
+    make_corpus,
+    running_client,
+    stored,
+)
+from tests.ray_jobs.processes import can_hide, hiding, until
 from tests.ray_jobs.proxy import cutting_proxy
 
 pytestmark = pytest.mark.ray
@@ -33,7 +43,8 @@ def _submit_words(cluster: RayCluster, *arguments: str | Path) -> tuple[str | Pa
     return (SCRIPTS / "ingest", "submit", "--address", cluster.dashboard, "--", *arguments)
 
 
-def jobs_of(cluster: RayCluster) -> list[dict[str, object]]:
+def jobs_of(cluster: RayCluster) -> list[dict[str, Any]]:
+    """Oldest first."""
     reply = requests.get(f"{cluster.dashboard}/api/jobs/", headers=cluster.headers, timeout=30)
     return sorted(reply.json(), key=lambda job: job["start_time"])
 
@@ -66,12 +77,12 @@ def test_ray_job_submit_publishes_absolute_paths_and_refuses_relative_ones(
     absolute = client.start(
         *(*job, corpus, "--manifest", manifest, "--base-url", files_api.base_url, *MULTIPART)
     )
-    refused = client.end(relative)
+    refused = relative.end()
     assert "data.jsonl: a job runs in a temporary folder" in refused.out
     exit_codes = {str(j["entrypoint"]): j["driver_exit_code"] for j in jobs_of(ray_cluster)}
     assert exit_codes["python -m jobs.publish data.jsonl --manifest out.jsonl"] == 2
 
-    published = client.end(absolute)
+    published = absolute.end()
     assert published.code == 0, published.out
     assert "large.jsonl: " in published.out
     assert stored(files_api, manifest) == content(corpus)
@@ -98,52 +109,87 @@ def test_a_relative_path_is_refused_before_anything_is_submitted(
     assert "give an absolute path" in result.err
 
 
-def test_submit_streams_the_log_brings_the_manifest_back_and_leaves_no_secret(
-    client: Client,
-    ray_cluster: RayCluster,
-    files_api: LocalFilesApi,
-    corpus: Path,
-    tmp_path: Path,
-) -> None:
-    manifest = tmp_path / "on the cluster" / "out.jsonl"
-    manifest.parent.mkdir()
-    arguments = (corpus, "--manifest", manifest, "--base-url", files_api.base_url, *MULTIPART)
-    result = submit(client, ray_cluster, *arguments, RAY_ADDRESS="127.0.0.1:1")
-    assert result.code == 0, result.err
-    assert stored(files_api, manifest) == content(corpus)
-    assert result.err.startswith("job raysubmit_")
-    assert "small.jsonl: " in result.err
-    assert "::ingest-manifest" not in result.err
+@dataclass(frozen=True)
+class Submitted:
+    """What a submit has left behind that went well."""
 
-    job = jobs_of(ray_cluster)[-1]
-    assert job["runtime_env"]["env_vars"] == {"INGEST_ECHO_MANIFEST": "1"}
-    told = json.dumps(jobs_of(ray_cluster)) + result.out + result.err
+    result: Result
+    cuts: int
+    job: dict[str, Any]
+    sent: dict[str, bytes]
+    written_on_the_cluster: bytes
+    brought_back: bytes
+    stored: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def submitted(tmp_path_factory: pytest.TempPathFactory, ray_cluster: RayCluster) -> Submitted:
+    """One submit; the stream of its log is cut whenever some of it has passed.
+
+    Where the system allows it, from a machine that does not see the cluster's manifest.
+    """
+    folder = tmp_path_factory.mktemp("submitted")
+    corpus = make_corpus(folder)
+    manifest = folder / "manifests" / "out.jsonl"
+    manifest.parent.mkdir()
+    brought = folder / "brought.jsonl"
+    script = f'"$@"; code=$?; cp "$0/out.jsonl" "{brought}"; exit $code'
+    there = ("sh", "-c", script, manifest.parent)
+    elsewhere = hiding(manifest.parent, script) if can_hide() else there
+    with (
+        LocalFilesApi(
+            folder / "files-api", api_key=NODE_API_KEY, min_part_size_bytes=MIN_PART_SIZE_BYTES
+        ) as api,
+        cutting_proxy(ray_cluster.dashboard, after_bytes=400) as proxy,
+        running_client(folder) as client,
+    ):
+        result = client.run(
+            *(*elsewhere, SCRIPTS / "ingest", "submit", "--address", proxy.url, "--"),
+            *(corpus, "--manifest", manifest, "--base-url", api.base_url, *MULTIPART),
+            RAY_ADDRESS="127.0.0.1:1",  # not where --address points; the flag counts
+        )
+        assert result.code == 0, result.err
+        return Submitted(
+            result,
+            proxy.cuts,
+            jobs_of(ray_cluster)[-1],
+            content(corpus),
+            manifest.read_bytes(),
+            brought.read_bytes(),
+            stored(api, manifest),
+        )
+
+
+def test_submit_publishes_and_brings_the_manifest_back(submitted: Submitted) -> None:
+    assert submitted.stored == submitted.sent
+    assert submitted.brought_back == submitted.written_on_the_cluster
+    assert json.loads(submitted.brought_back.splitlines()[0])["parts"] == 3
+
+
+def test_a_log_whose_stream_breaks_off_is_shown_once_and_whole(
+    submitted: Submitted,
+) -> None:
+    assert submitted.cuts >= 1
+    shown = submitted.result.err
+    assert shown.startswith("job raysubmit_")
+    assert shown.count("small.jsonl: ") == 1
+    assert shown.count("large.jsonl: ") == 1
+    assert "::ingest-manifest" not in shown
+
+
+def test_neither_job_nor_logs_hold_the_key_or_a_signed_url(
+    submitted: Submitted, ray_cluster: RayCluster
+) -> None:
+    told = json.dumps(jobs_of(ray_cluster)) + submitted.result.out + submitted.result.err
     logged = "".join(path.read_text(errors="replace") for path in ray_cluster.logs())
-    assert str(job["submission_id"]) in logged, "these are not the logs of the job"
+    assert submitted.job["submission_id"] in logged, "these are not the logs of the job"
+    assert set(submitted.job["runtime_env"]["env_vars"]) == {
+        "INGEST_ECHO_MANIFEST",
+        "RAY_JOB_STOP_WAIT_TIME_S",
+    }
     for secret in (NODE_API_KEY, "X-Amz-Signature"):
         assert secret not in told
         assert secret not in logged
-
-
-def test_a_log_that_breaks_off_again_and_again_is_shown_once_and_whole(
-    client: Client, ray_cluster: RayCluster, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
-) -> None:
-    """Also: the manifest arrives on a machine that does not see the cluster's file system."""
-    manifest = tmp_path / "manifests" / "out.jsonl"
-    manifest.parent.mkdir()
-    brought = tmp_path / "brought.jsonl"
-    elsewhere = hiding(manifest.parent, f'"$@"; code=$?; cp "$0/out.jsonl" "{brought}"; exit $code')
-    with cutting_proxy(ray_cluster.dashboard, after_bytes=400) as proxy:
-        result = client.run(
-            *(*elsewhere, SCRIPTS / "ingest", "submit", "--address", proxy.url, "--"),
-            *(corpus, "--manifest", manifest, "--base-url", files_api.base_url),
-        )
-    assert result.code == 0, result.err
-    assert proxy.cuts > 1
-    assert result.err.count("small.jsonl: ") == 1
-    assert result.err.count("large.jsonl: ") == 1
-    assert brought.read_bytes() == manifest.read_bytes()
-    assert stored(files_api, brought) == content(corpus)
 
 
 def test_submit_ends_with_5_for_invalid_data(
@@ -183,11 +229,14 @@ def test_ctrl_c_stops_the_job_and_the_next_run_goes_on(
     manifest = tmp_path / "out.jsonl"
     arguments = (corpus, "--manifest", manifest, "--base-url", files_api.base_url, *MULTIPART)
     files_api.script(Fault(where="put-part", what="stall", part=2, times=None))
-    process = client.start(*_submit_words(ray_cluster, *arguments))
-    _read_until(process, "small.jsonl: ")
-    process.send_signal(signal.SIGINT)
-    stopped = client.end(process)
+    running = client.start(*_submit_words(ray_cluster, *arguments))
+    until(lambda: "small.jsonl: " in running.err, "the small file is told")
+    running.process.send_signal(signal.SIGINT)
+    until(lambda: running.err.count("ingest: stopping") == 2, "submit and job are stopping")
+    files_api.clear_faults()
+    stopped = running.end()
     assert stopped.code == 130, stopped.err
+    assert "ingest: stopped; 1 of 2 files are published" in stopped.err
     assert jobs_of(ray_cluster)[-1]["status"] == "STOPPED"
 
     files_api.clear_faults()
@@ -198,26 +247,13 @@ def test_ctrl_c_stops_the_job_and_the_next_run_goes_on(
     assert files_api.requests("initiate") == [], "the upload that was open is the one that ends"
 
 
-def _read_until(process: subprocess.Popen[str], text: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if text in line:
-            return
-    pytest.fail(f"ended before it wrote {text!r}")
-
-
 @pytest.fixture
-def token_clients(
-    client: Client, ray_cluster_with_token: RayCluster
-) -> Iterator[dict[str, dict[str, str]]]:
+def token_clients(client: Client, ray_cluster_with_token: RayCluster) -> dict[str, dict[str, str]]:
     """Environments of a client, by what it has of the cluster's token."""
     token = ray_cluster_with_token.token
     assert token is not None
-    elsewhere = client.folder / "token"
-    elsewhere.write_text(token + "\n")
     return {
         "in the environment": {"RAY_AUTH_TOKEN": token},
-        "in a file": {"RAY_AUTH_TOKEN_PATH": str(elsewhere)},
         "none": {},
         "another": {"RAY_AUTH_TOKEN": "0" * 64},
     }
