@@ -8,6 +8,8 @@ import sys
 
 COMMANDS = (
     "benchmarks.validation --size 300MiB",
+    "benchmarks.check --size 1GiB",
+    "benchmarks.check --size 1GiB --bad-every 1000",
     "benchmarks.upload --size 2GiB --multipart",
     "benchmarks.upload --size 1MB --files 300 --latency-ms 50 --runs 1",
 )

@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ByteSize, TypeAdapter
 
+from benchmarks.whole_process import Figures, measured, row, vendor_python
+
 VENDOR_VERSION = "1.5.35"
-VENDOR = Path(".venvs") / f"together-{VENDOR_VERSION}" / "bin" / "python"
+VENDOR = vendor_python(VENDOR_VERSION)
 
 _VENDOR_SCRIPT = """
 import sys
@@ -35,37 +33,6 @@ client = Together(api_key="sink", base_url=sys.argv[1])
 for path in sys.argv[2:]:
     client.files.upload(file=path, purpose="fine-tune", check=False)
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One run of one side."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
-
-
-def measured(command: Sequence[str | Path], environment: dict[str, str]) -> Figures:
-    """Run a command to its end; the CPU is its own and its children's, the peak its largest.
-
-    Raises:
-        SystemExit: it failed.
-    """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - began
-    if status:
-        sys.exit(f"{command[0]} failed:\n{errors.decode(errors='replace')[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Figures(wall_s, cpu_s, usage.ru_maxrss / 1024)
 
 
 def make_files(folder: Path, count: int, size_bytes: int) -> list[Path]:
@@ -80,17 +47,6 @@ def make_files(folder: Path, count: int, size_bytes: int) -> list[Path]:
                 left -= file.write(block[: min(left, len(block))])
         paths.append(path)
     return paths
-
-
-def row(side: str, runs: Sequence[Figures], total_bytes: int) -> str:
-    """One line of the table, of medians."""
-    wall_s = statistics.median(run.wall_s for run in runs)
-    cpu_s = statistics.median(run.cpu_s for run in runs)
-    peak_mib = max(run.peak_mib for run in runs)
-    return (
-        f"| {side} | {wall_s:.2f} s | {total_bytes / wall_s / 1e6:.0f} MB/s "
-        f"| {cpu_s / total_bytes * 1e9:.2f} s/GB | {peak_mib:.0f} MiB |"
-    )
 
 
 def main() -> None:
