@@ -120,6 +120,28 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Statistics:
+    """What was counted on the way, in a slice or in a file.
+
+    Attributes:
+        messages: of records that have a dataset format with messages.
+        roles: how many messages each known role has; roles that have none are left out.
+        images: content items that are images.
+        longest_record_bytes: without the line's end; 0 where records are no lines of JSON.
+        longest_record_line: the first line as long as that; None without records.
+    """
+
+    messages: int = 0
+    roles: tuple[tuple[str, int], ...] = ()
+    images: int = 0
+    longest_record_bytes: int = 0
+    longest_record_line: int | None = None
+
+
+NO_STATISTICS = Statistics()
+
+
+@dataclass(frozen=True, slots=True)
 class FileReport:
     """The verdict on one source file.
 
@@ -129,6 +151,11 @@ class FileReport:
             first record that fits exactly one; ``tokenized`` for Parquet; None where none applies.
         records: how many records (lines, or rows) the file holds.
         problem_count: all problems found; ``problems`` holds the first of them, in source order.
+        warning_count: all oddities found that do not change the verdict; likewise ``warnings``.
+        statistics: what was counted besides the records.
+        source: the file as it was read; None if it was not.
+        file_problems: all problems of a text file as a whole, whether ``problems`` has room for
+            them or not.
     """
 
     uri: str
@@ -138,6 +165,11 @@ class FileReport:
     records: int
     problem_count: int
     problems: tuple[Problem, ...]
+    warning_count: int = 0
+    warnings: tuple[Problem, ...] = ()
+    statistics: Statistics = NO_STATISTICS
+    source: SourceFile | None = None
+    file_problems: tuple[Problem, ...] = ()
 
     @property
     def valid(self) -> bool:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ingest.errors import ManifestError
 from ingest.files import FileType, Segment
+from ingest.statistics import ContentStatistics
 
 Status = Literal["uploaded", "duplicate", "processed", "invalid", "failed"]
 
@@ -53,6 +54,7 @@ class ManifestEntry(BaseModel):
         parts: how many PUTs carried it; 0 when none was needed.
         uploaded_at: UTC, ISO 8601.
         superseded: ids of earlier content under this name, oldest first.
+        statistics: what was counted while it was validated; None when nothing was.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -72,6 +74,7 @@ class ManifestEntry(BaseModel):
     uploaded_at: str | None = None
     sources: tuple[SourceRange, ...]
     superseded: tuple[str, ...] = ()
+    statistics: ContentStatistics | None = None
 
     def to_json(self) -> str:
         """One line, without its end."""

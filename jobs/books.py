@@ -28,6 +28,7 @@ from ingest.manifest import (
 )
 from ingest.run_store import RunStore
 from ingest.settings import PublishSettings
+from ingest.statistics import ContentStatistics
 from ingest.upload import Uploaded
 from jobs.progress import Progress
 
@@ -41,6 +42,7 @@ class Content:
     sha256: str | None = None
     records: int | None = None
     dataset_format: str | None = None
+    statistics: ContentStatistics | None = None
 
 
 class Books:
@@ -182,6 +184,7 @@ class Books:
             base_url=self._settings.base_url,
             uploaded_at=now if done else None,
             sources=tuple(SourceRange.of(segment) for segment in file.segments),
+            statistics=content.statistics,
         )
         entry = merge_superseded(entry, self.previous.get(file.name))
         with self._writing:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 
 from ingest.digest import digest_key
 from ingest.errors import IngestError
@@ -18,7 +19,8 @@ from ingest.files import FileReport, SliceTask, SourceFile, UploadFile
 from ingest.journal import Journal
 from ingest.rules.file_level import file_type_of
 from ingest.settings import CheckSettings
-from ingest.validation import SliceResult, merge_slices
+from ingest.statistics import ContentStatistics, content_statistics
+from ingest.validation import SliceResult, join_statistics, merge_slices
 from jobs import engines
 from jobs.engines import Engine
 from jobs.progress import Progress
@@ -43,14 +45,14 @@ class Validation:
 
     Attributes:
         reports: by the URI of a source.
-        records: how many records begin in each shard, by source URI and the shard's offset.
+        statistics: of what begins in each shard, by source URI and the shard's offset.
     """
 
     def __init__(
         self, plan: Survey, settings: CheckSettings, engine: Engine, progress: Progress
     ) -> None:
         self.reports: dict[str, FileReport] = {}
-        self.records: dict[tuple[str, int], int] = {}
+        self.statistics: dict[tuple[str, int], ContentStatistics] = {}
         self._plan = plan
         self._settings = settings
         self._engine = engine
@@ -82,18 +84,32 @@ class Validation:
             return report_of(source, (unreadable(pending.error),))
         file_type = file_type_of(source.name)
         assert file_type is not None, "sources of other types are refused by the survey"
-        shards = [0, *self._plan.borders.get(source.uri, ())]
-        for start, result in pending.results.items():
-            key = (source.uri, max(shard for shard in shards if shard <= start))
-            self.records[key] = self.records.get(key, 0) + result.records
-        return merge_slices(
+        results = [pending.results[start] for start in sorted(pending.results)]
+        report = merge_slices(
             source,
             file_type,
             self._settings.purpose,
             self._settings.rules,
             self._settings.max_problems,
-            [pending.results[start] for start in sorted(pending.results)],
+            results,
         )
+        self._count_shards(pending, report.dataset_format)
+        return report
+
+    def _count_shards(self, pending: _PendingFile, dataset_format: str | None) -> None:
+        source = pending.source
+        shards = [0, *self._plan.borders.get(source.uri, ())]
+        for begin, end in pairwise([*shards, source.size_bytes]):
+            # Slices end where shards do.
+            results = [
+                pending.results[start] for start in sorted(pending.results) if begin <= start < end
+            ]
+            self.statistics[source.uri, begin] = content_statistics(
+                sum(result.records for result in results),
+                end - begin,
+                dataset_format,
+                join_statistics(results),
+            )
 
 
 @dataclass(slots=True)

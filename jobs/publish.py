@@ -235,10 +235,12 @@ class _Run:
     def _content(self, file: UploadFile, digests: Digests, validation: Validation) -> Content:
         first = file.segments[0]
         report = validation.reports.get(first.source.uri)
+        statistics = validation.statistics.get((first.source.uri, first.offset))
         return Content(
             sha256=digests.of(file),
-            records=validation.records.get((first.source.uri, first.offset)),
+            records=statistics.records if statistics else None,
             dataset_format=report.dataset_format if report else None,
+            statistics=statistics,
         )
 
     def _sendable(

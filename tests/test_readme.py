@@ -58,6 +58,8 @@ def test_the_commands_that_check_data_run_as_written(folder: Path) -> None:
         "ingest check corpus": 5,
         "ingest check corpus --json report.json": 5,
         "ingest check corpus --format github": 5,
+        "ingest check corpus --problems all.jsonl": 5,
+        "ingest check corpus --duplicates": 5,
         "ingest rules": 0,
         "ingest rules message.role": 0,
     }

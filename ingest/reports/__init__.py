@@ -5,7 +5,7 @@ Every renderer is a pure function from reports to text; `ingest check` and the g
 the command line's. Nothing here reads a dataset file, and nothing that came out of one reaches a
 terminal, a log or an XML document unescaped.
 
-    text    a table, then the problems grouped by rule with what to do about each (`text.py`)
+    text    a table, then problems and warnings by rule with what to do about each (`text.py`)
     json    the report as a document with a schema number (`document.py`)
     github  annotations on the lines of a pull request (`github.py`)
     sarif   SARIF 2.1.0, for code scanning and editors (`sarif.py`)
@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from ingest.files import FileReport, Purpose, RuleSet
-from ingest.reports.document import ReportDocument, json_report, report_document
+from ingest.reports.document import (
+    ReportDocument,
+    json_report,
+    problem_entry,
+    report_document,
+)
 from ingest.reports.github import github_report
 from ingest.reports.junit import junit_report
 from ingest.reports.sarif import sarif_report
@@ -42,6 +47,7 @@ __all__ = [
     "ReportDocument",
     "ReportFormat",
     "print_report",
+    "problem_entry",
     "render",
     "report_document",
 ]

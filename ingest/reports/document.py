@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from ingest.files import FileReport, Problem, Purpose, RuleSet
+from ingest.statistics import content_statistics
 
 SCHEMA = 1
 
@@ -26,7 +27,11 @@ class ProblemEntry(TypedDict):
 
 
 class FileEntry(TypedDict):
-    """The verdict on one file; ``problems`` holds the first of ``problem_count``."""
+    """The verdict on one file; ``problems`` holds the first of ``problem_count``.
+
+    Warnings do not change the verdict; ``warnings`` holds the first of ``warning_count``.
+    ``statistics`` is an `ingest.statistics.ContentStatistics`.
+    """
 
     uri: str
     bytes: int
@@ -36,6 +41,9 @@ class FileEntry(TypedDict):
     valid: bool
     problem_count: int
     problems: list[ProblemEntry]
+    warning_count: int
+    warnings: list[ProblemEntry]
+    statistics: dict[str, Any]
 
 
 class ReportDocument(TypedDict):
@@ -85,11 +93,17 @@ def _file_entry(report: FileReport) -> FileEntry:
         "records": report.records,
         "valid": report.valid,
         "problem_count": report.problem_count,
-        "problems": [_problem_entry(problem) for problem in report.problems],
+        "problems": [problem_entry(problem) for problem in report.problems],
+        "warning_count": report.warning_count,
+        "warnings": [problem_entry(warning) for warning in report.warnings],
+        "statistics": content_statistics(
+            report.records, report.size_bytes, report.dataset_format, report.statistics
+        ).model_dump(),
     }
 
 
-def _problem_entry(problem: Problem) -> ProblemEntry:
+def problem_entry(problem: Problem) -> ProblemEntry:
+    """Return a problem or a warning as plain data."""
     return {
         "line": problem.line,
         "record": problem.record,

@@ -1,14 +1,15 @@
 """The report as GitHub workflow commands: each problem an annotation on its line of the diff.
 
 GitHub shows ten annotations a step and keeps fifty a job, so the first ones must be the telling
-ones: every bad file gets one before any gets its second. The job's log holds all that is written
-here; it is kept short all the same, since the table is what a person reads.
+ones: every bad file gets one before any gets its second, and warnings come behind all problems.
+The job's log holds all that is written here; it is kept short all the same, since the table is
+what a person reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from ingest.files import FileReport, Problem, Purpose, RuleSet
@@ -31,33 +32,43 @@ def github_report(
     engine: str,
     root: Path | None = None,
 ) -> str:
-    """Render at most ``MAX_ANNOTATIONS`` error annotations, and one notice with the full count.
+    """Render at most ``MAX_ANNOTATIONS`` annotations, and one notice with the full count.
 
     ``root`` is the repository's folder. Objects in S3 have no line in a diff: they are named in
     the message instead.
     """
     root = root or checkout_root()
-    shown = list(islice(_one_a_file_first(reports), MAX_ANNOTATIONS))
-    lines = [_annotation(report, problem, root) for report, problem in shown]
-    total = sum(report.problem_count for report in reports)
-    if total > len(shown):
+    errors = (
+        _annotation("error", report, problem, root)
+        for report, problem in _one_a_file_first(reports, [r.problems for r in reports])
+    )
+    warnings = (
+        _annotation("warning", report, warning, root)
+        for report, warning in _one_a_file_first(reports, [r.warnings for r in reports])
+    )
+    lines = list(islice(chain(errors, warnings), MAX_ANNOTATIONS))
+    problems = sum(report.problem_count for report in reports)
+    oddities = sum(report.warning_count for report in reports)
+    if problems + oddities > len(lines):
         bad = sum(not report.valid for report in reports)
-        text = (
-            f"{counted(total, 'problem')} in {counted(bad, 'file')}; the first {len(shown)} shown"
-        )
+        text = f"{counted(problems, 'problem')} in {counted(bad, 'file')}"
+        if oddities:
+            text += f", {counted(oddities, 'warning')}"
+        text += f"; the first {len(lines)} shown"
         lines.append(f"::notice title=ingest check::{_escape_data(text)}")
     return "".join(line + "\n" for line in lines)
 
 
-def _one_a_file_first(reports: Sequence[FileReport]) -> Iterator[tuple[FileReport, Problem]]:
-    rounds = zip_longest(*(report.problems for report in reports))
-    for problems in rounds:
+def _one_a_file_first(
+    reports: Sequence[FileReport], found: Sequence[Sequence[Problem]]
+) -> Iterator[tuple[FileReport, Problem]]:
+    for problems in zip_longest(*found):
         for report, problem in zip(reports, problems, strict=True):
             if problem is not None:
                 yield report, problem
 
 
-def _annotation(report: FileReport, problem: Problem, root: Path) -> str:
+def _annotation(level: str, report: FileReport, problem: Problem, root: Path) -> str:
     properties = {}
     message = sentence(problem)
     if is_remote(report.uri):
@@ -70,7 +81,7 @@ def _annotation(report: FileReport, problem: Problem, root: Path) -> str:
             properties["line"] = str(problem.line)
     properties["title"] = problem.code
     listed = ",".join(f"{key}={_escape_property(value)}" for key, value in properties.items())
-    return f"::error {listed}::{_escape_data(message)}"
+    return f"::{level} {listed}::{_escape_data(message)}"
 
 
 def _escape_data(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ingest.files import FileReport, Purpose, RuleSet
+from ingest.files import FileReport, Problem, Purpose, RuleSet
 from ingest.reports.places import counted, place, sentence, shown_name
 
 
@@ -17,7 +17,10 @@ def junit_report(
     engine: str,
     root: Path | None = None,
 ) -> str:
-    """Render one suite; an invalid file is a failed case whose text lists its problems."""
+    """Render one suite; an invalid file is a failed case whose text lists its problems.
+
+    Warnings are what a case wrote to its output.
+    """
     root = root or Path.cwd()
     failures = sum(not report.valid for report in reports)
     counts = {"tests": str(len(reports)), "failures": str(failures), "errors": "0"}
@@ -36,14 +39,20 @@ def junit_report(
 def _test_case(report: FileReport, root: Path) -> ElementTree.Element:
     name = shown_name(report, root)
     case = ElementTree.Element("testcase", {"classname": "ingest.check", "name": name})
-    if report.valid:
-        return case
-    first = report.problems[0].code if report.problems else "invalid"
-    summary = counted(report.problem_count, "problem")
-    failure = ElementTree.SubElement(case, "failure", {"type": first, "message": summary})
-    lines = [f"{place(name, found)}: {found.code}: {sentence(found)}" for found in report.problems]
-    unlisted = report.problem_count - len(report.problems)
-    if unlisted:
-        lines.append(f"and {unlisted:,} more")
-    failure.text = "\n".join(lines)
+    if not report.valid:
+        first = report.problems[0].code if report.problems else "invalid"
+        summary = counted(report.problem_count, "problem")
+        failure = ElementTree.SubElement(case, "failure", {"type": first, "message": summary})
+        failure.text = _listed(name, report.problems, report.problem_count)
+    if report.warning_count:
+        out = ElementTree.SubElement(case, "system-out")
+        summary = counted(report.warning_count, "warning")
+        out.text = f"{summary}\n{_listed(name, report.warnings, report.warning_count)}"
     return case
+
+
+def _listed(name: str, found: Sequence[Problem], total: int) -> str:
+    lines = [f"{place(name, each)}: {each.code}: {sentence(each)}" for each in found]
+    if total > len(found):
+        lines.append(f"and {total - len(found):,} more")
+    return "\n".join(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,23 @@ def sarif_report(
     engine: str,
     root: Path | None = None,
 ) -> str:
-    """Render one run with a result for each listed problem; ``root`` is the repository's folder."""
+    """Render one run with a result for each listed problem, then for each listed warning.
+
+    ``root`` is the repository's folder.
+    """
     root = root or checkout_root()
-    found = {problem.code for report in reports for problem in report.problems}
+    found = {p.code for report in reports for p in (*report.problems, *report.warnings)}
     codes = sorted(found | {rule.code for rule in RULES if rule.severity == "error"})
     index = {code: number for number, code in enumerate(codes)}
-    results = list(islice(_results(reports, index, root), MAX_RESULTS))
+    results = list(
+        islice(
+            chain(
+                _results(reports, [r.problems for r in reports], "error", index, root),
+                _results(reports, [r.warnings for r in reports], "warning", index, root),
+            ),
+            MAX_RESULTS,
+        )
+    )
     run = {
         "tool": {
             "driver": {
@@ -73,14 +84,14 @@ def _descriptor(code: str, rule: Rule | None) -> dict[str, Any]:
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.explanation},
         "help": {"text": rule.advice},
-        "defaultConfiguration": {"level": "error"},
+        "defaultConfiguration": {"level": rule.severity},
     }
 
 
 def _invocation(reports: Sequence[FileReport], listed: int) -> dict[str, Any]:
     # Problems are results, not failures: the tool itself did its work.
     invocation: dict[str, Any] = {"executionSuccessful": True}
-    unlisted = sum(report.problem_count for report in reports) - listed
+    unlisted = sum(r.problem_count + r.warning_count for r in reports) - listed
     if unlisted:
         text = f"{counted(unlisted, 'further problem')} counted, but not listed as results."
         invocation["toolExecutionNotifications"] = [{"level": "note", "message": {"text": text}}]
@@ -88,16 +99,20 @@ def _invocation(reports: Sequence[FileReport], listed: int) -> dict[str, Any]:
 
 
 def _results(
-    reports: Sequence[FileReport], index: dict[str, int], root: Path
+    reports: Sequence[FileReport],
+    found: Sequence[Sequence[Problem]],
+    level: str,
+    index: dict[str, int],
+    root: Path,
 ) -> Iterator[dict[str, Any]]:
-    for report in reports:
+    for report, problems in zip(reports, found, strict=True):
         uri, is_relative = uri_reference(report, root)
         artifact = {"uri": uri, "uriBaseId": _ROOT_ID} if is_relative else {"uri": uri}
-        for problem in report.problems:
+        for problem in problems:
             yield {
                 "ruleId": problem.code,
                 "ruleIndex": index[problem.code],
-                "level": "error",
+                "level": level,
                 "message": {"text": sentence(problem)},
                 "locations": [_location(artifact, problem)],
             }

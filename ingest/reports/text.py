@@ -1,4 +1,4 @@
-"""The report for a person: a table of the files, then the problems by rule and what to do.
+"""The report for a person: a table, then problems and warnings by rule and what to do about them.
 
 On a terminal it is a table that folds to the window's width. Anywhere else (a pipe, a log, a file)
 every row and every problem is one whole line, however long: lines are neither cut nor folded, so
@@ -8,6 +8,7 @@ that ``grep`` and a CI log see what a person would.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,7 +60,14 @@ def print_report(
     root = root or Path.cwd()
     if reports:
         _print_files(console, reports, root)
-    _print_problems(console, reports, root)
+    found = [(report, problem) for report in reports for problem in report.problems]
+    total = sum(report.problem_count for report in reports)
+    _print_by_rule(console, found, total, "problem", "bold red", root)
+    found = [(report, warning) for report in reports for warning in report.warnings]
+    total = sum(report.warning_count for report in reports)
+    _print_by_rule(console, found, total, "warning", "bold yellow", root)
+    if statistics := _statistics(reports, root):
+        _line(console, statistics)
     _line(console, _verdict(reports, rules, purpose))
 
 
@@ -87,8 +95,15 @@ def _row(report: FileReport, root: Path) -> tuple[str, ...]:
         report.dataset_format or "-",
         f"{report.records:,}",
         size_text(report.size_bytes),
-        "valid" if report.valid else counted(report.problem_count, "problem"),
+        _row_verdict(report),
     )
+
+
+def _row_verdict(report: FileReport) -> str:
+    verdict = "valid" if report.valid else counted(report.problem_count, "problem")
+    if report.warning_count:
+        verdict += f", {counted(report.warning_count, 'warning')}"
+    return verdict
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Table:
@@ -102,7 +117,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Table:
         )
     for row in rows:
         *cells, verdict = (Text(cell) for cell in row)
-        verdict.stylize("green" if row[-1] == "valid" else "red")
+        verdict.stylize("green" if row[-1].startswith("valid") else "red")
         table.add_row(*cells, verdict)
     return table
 
@@ -117,14 +132,20 @@ def _print_columns(console: Console, rows: Sequence[tuple[str, ...]]) -> None:
         _line(console, "  ".join(cells).rstrip())
 
 
-def _print_problems(console: Console, reports: Sequence[FileReport], root: Path) -> None:
+def _print_by_rule(
+    console: Console,
+    all_found: Sequence[tuple[FileReport, Problem]],
+    total: int,
+    noun: str,
+    style: str,
+    root: Path,
+) -> None:
     by_code: dict[str, list[tuple[FileReport, Problem]]] = {}
-    for report in reports:
-        for problem in report.problems:
-            by_code.setdefault(problem.code, []).append((report, problem))
+    for report, problem in all_found:
+        by_code.setdefault(problem.code, []).append((report, problem))
     # The rule that is broken most is the one to read about first.
     for code, found in sorted(by_code.items(), key=lambda item: (-len(item[1]), item[0])):
-        _line(console, _heading(code, found))
+        _line(console, _heading(code, found, noun, style))
         for report, problem in found[:MAX_PLACES]:
             _line(console, _place(report, problem, root), indent=2)
         if len(found) > MAX_PLACES:
@@ -132,16 +153,16 @@ def _print_problems(console: Console, reports: Sequence[FileReport], root: Path)
         if rule := find_rule(code):
             _line(console, Text(f"What to do: {rule.advice}", "italic"), indent=2)
         _line(console)
-    unlisted = sum(report.problem_count - len(report.problems) for report in reports)
+    unlisted = total - len(all_found)
     if unlisted:
-        further = counted(unlisted, "further problem")
+        further = counted(unlisted, f"further {noun}")
         _line(console, f"{further} counted, but not kept: --max-problems sets how many are.")
 
 
-def _heading(code: str, found: Sequence[tuple[FileReport, Problem]]) -> Text:
+def _heading(code: str, found: Sequence[tuple[FileReport, Problem]], noun: str, style: str) -> Text:
     files = len({report.uri for report, _ in found})
-    heading = Text(code, "bold red")
-    heading.append(f"  {counted(len(found), 'problem')} in {counted(files, 'file')}", "not bold")
+    heading = Text(code, style)
+    heading.append(f"  {counted(len(found), noun)} in {counted(files, 'file')}", "not bold")
     if rule := find_rule(code):
         heading.append(f". Rule: {rule.summary}", "not bold")
     return heading
@@ -153,6 +174,31 @@ def _place(report: FileReport, problem: Problem, root: Path) -> Text:
         line.append("  " + inside, "not bold cyan")
     line.append("  " + printable(problem.message), "not bold")
     return line
+
+
+def _statistics(reports: Sequence[FileReport], root: Path) -> str:
+    """One line about all files, of what there is to say; empty if that is nothing."""
+    messages = sum(report.statistics.messages for report in reports)
+    images = sum(report.statistics.images for report in reports)
+    roles: Counter[str] = Counter()
+    for report in reports:
+        roles.update(dict(report.statistics.roles))
+    said = []
+    if messages:
+        by_role = ", ".join(f"{role} {number:,}" for role, number in roles.items())
+        said.append(counted(messages, "message") + (f" ({by_role})" if by_role else ""))
+    if images:
+        said.append(counted(images, "image"))
+    longest = max(
+        (report for report in reports if report.statistics.longest_record_line is not None),
+        key=lambda report: report.statistics.longest_record_bytes,
+        default=None,
+    )
+    if longest is not None:
+        size = size_text(longest.statistics.longest_record_bytes)
+        where = f"{shown_name(longest, root)}:{longest.statistics.longest_record_line}"
+        said.append(f"longest record {size} ({where})")
+    return "; ".join(said)
 
 
 def _verdict(reports: Sequence[FileReport], rules: RuleSet, purpose: Purpose) -> Text:

@@ -7,6 +7,7 @@
       json_text.py    text -> value exactly as Python's json reads it, safe against deep nesting
       formats.py      which of the four dataset formats a record's keys fit
       conversation.py, content.py, preference.py, batch.py         what each format asks for
+      parts.py        how many messages and images a record has, for statistics
       advisories.py   oddities that do not change the verdict; looked for only when asked
     verdict.py        RecordProblem, LineVerdict, and how messages name a value
 

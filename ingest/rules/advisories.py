@@ -1,16 +1,20 @@
 """Oddities of a record that do not change the verdict: the vendor's clients accept them.
 
-Called by ``records.py`` for a caller that asks for warnings. They cost a walk over the whole
-record, so the readers do not ask by default.
+Called by ``records.py`` for a caller that asks for warnings; the fast path in
+``ingest.validation`` asks ``is_plain`` about the parts of a record that it has not typed. Almost
+every record is plain, so that is looked at first, without naming any place.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from ingest.files import Purpose, RuleSet
 from ingest.rules.verdict import Problems, RecordProblem, key_path, show
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def find_warnings(
@@ -18,13 +22,39 @@ def find_warnings(
 ) -> tuple[RecordProblem, ...]:
     """Return a warning for each oddity of a decoded record, in document order."""
     warnings = Problems()
-    for path, value in _walk(record):
-        _check_scalar(path, value, warnings)
-        if isinstance(value, dict):
-            _check_keys(path, value, warnings)
+    if not is_plain(record):
+        for path, value in _walk(record):
+            _check_scalar(path, value, warnings)
+            if isinstance(value, dict):
+                _check_keys(path, value, warnings)
     if purpose == "fine-tune" and rules == "standard" and "messages" in record:
         _check_tools(record, warnings)
     return warnings.as_tuple()
+
+
+def is_plain(value: object) -> bool:
+    """Whether keys are trimmed, characters whole and numbers finite in a decoded JSON value."""
+    todo = [value]
+    while todo:
+        inner = todo.pop()
+        if isinstance(inner, str):
+            if _has_lone_surrogate(inner):
+                return False
+        elif isinstance(inner, dict):
+            for key in inner:
+                if key != key.strip() or _has_lone_surrogate(key):
+                    return False
+            todo.extend(inner.values())
+        elif isinstance(inner, list):
+            todo.extend(inner)
+        elif isinstance(inner, float) and not math.isfinite(inner):
+            return False
+    return True
+
+
+def are_functions(tools: object) -> bool:
+    """Whether ``tools`` is a list of functions, each with a name."""
+    return isinstance(tools, list) and all(map(_is_function, tools))
 
 
 def _walk(record: dict[str, object]) -> Iterator[tuple[str, object]]:
@@ -77,14 +107,19 @@ def _check_tools(record: dict[str, object], warnings: Problems) -> None:
         warnings.add("tools", "warn.tools", message)
         return
     for index, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        named = isinstance(function, dict) and isinstance(function.get("name"), str)
-        if not named or tool.get("type") != "function":
+        if not _is_function(tool):
             message = (
                 f'expected a tool of type "function" with a named function, found {show(tool)}'
             )
             warnings.add(f"tools[{index}]", "warn.tools", message)
 
 
+def _is_function(tool: object) -> bool:
+    if not isinstance(tool, dict) or tool.get("type") != "function":
+        return False
+    function = tool.get("function")
+    return isinstance(function, dict) and isinstance(function.get("name"), str)
+
+
 def _has_lone_surrogate(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+    return not text.isascii() and _SURROGATE.search(text) is not None

@@ -175,4 +175,16 @@ WARNINGS: tuple[Rule, ...] = (
         purposes=("fine-tune",),
         severity="warning",
     ),
+    Rule(
+        code="warn.duplicate_record",
+        summary="no record is there twice",
+        explanation="Looked for with --duplicates: the same bytes, without the line's end, on "
+        "another line before it, or in a file before it. A model learns repeated records by "
+        "heart, and those in both training and evaluation data make results look better than "
+        "they are.",
+        advice="Remove the copies, unless they are there to give a record more weight.",
+        good="ten lines, each another record",
+        bad="ten lines, two of them the same",
+        severity="warning",
+    ),
 )

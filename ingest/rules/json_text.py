@@ -18,8 +18,8 @@ from ingest.rules.verdict import show
 MAX_NESTING = 900
 MAX_INTEGER_DIGITS = 4300
 
-# A string (also one that never ends, so that the scan stays linear) or one bracket.
-_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_QUOTE_OR_BRACKET = re.compile(r'["\[\]{}]')
+_QUOTE_OR_ESCAPE = re.compile(r'["\\]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,32 @@ def nesting_exceeds(text: str, levels: int) -> bool:
     """Whether brackets, outside of strings, are open more than ``levels`` deep anywhere."""
     if text.count("{") + text.count("[") <= levels:
         return False
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        token = match[0]
-        if token in ("{", "["):
+    depth = position = 0
+    while match := _QUOTE_OR_BRACKET.search(text, position):
+        position = match.end()
+        mark = match[0]
+        if mark == '"':
+            position = _end_of_string(text, position)
+        elif mark in ("{", "["):
             depth += 1
             if depth > levels:
                 return True
-        elif token in ("}", "]"):
+        else:
             depth -= 1
     return False
+
+
+def _end_of_string(text: str, position: int) -> int:
+    """Where a string that has begun before ``position`` ends, be it only with the text.
+
+    Not one expression for the whole string: that would take memory for each escape in it.
+    """
+    while match := _QUOTE_OR_ESCAPE.search(text, position):
+        position = match.end()
+        if match[0] == '"':
+            return position
+        position += 1
+    return len(text)
 
 
 def _parse_int(digits: str) -> int:

@@ -14,6 +14,7 @@ from ingest.rules.content import check_content
 from ingest.rules.conversation import check_conversation
 from ingest.rules.formats import CONVERSATION, PREFERENCE, DatasetFormat, find_format
 from ingest.rules.json_text import JsonFault, read_json
+from ingest.rules.parts import count_parts
 from ingest.rules.preference import check_preference
 from ingest.rules.verdict import LineVerdict, Problems, RecordProblem, show
 
@@ -62,6 +63,7 @@ def check_line(
         problems=problems.as_tuple(),
         custom_id=custom_id,
         warnings=find_warnings(value, rules, purpose) if with_warnings else (),
+        parts=count_parts(value, dataset_format) if dataset_format else None,
     )
 
 

@@ -28,6 +28,21 @@ class RecordProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordParts:
+    """What a record is made of, for statistics.
+
+    Attributes:
+        messages: how many there are, whoever speaks.
+        roles: those of them that are known, message by message.
+        images: how many content items are images.
+    """
+
+    messages: int
+    roles: tuple[str, ...]
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class LineVerdict:
     """What the rules say about one line.
 
@@ -38,6 +53,7 @@ class LineVerdict:
         custom_id: of a batch-api request, if it is well formed; it must be unique in its file.
         skipped: a line that is no record and no problem (blank lines under ``basic``).
         warnings: oddities that do not change the verdict; empty unless they were asked for.
+        parts: what the record is made of, where it has a dataset format.
     """
 
     dataset_format: str | None = None
@@ -45,6 +61,7 @@ class LineVerdict:
     custom_id: str | None = None
     skipped: bool = False
     warnings: tuple[RecordProblem, ...] = ()
+    parts: RecordParts | None = None
 
     @property
     def valid(self) -> bool:

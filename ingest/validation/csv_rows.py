@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ingest.files import SliceTask
+from ingest.files import Problem, SliceTask
 from ingest.validation.findings import Findings, SliceResult
 from ingest.validation.lines import BLOCK_BYTES, LineBatch, read_batches
 
@@ -38,15 +38,29 @@ def check_csv(task: SliceTask, stream: io.RawIOBase, block_bytes: int = BLOCK_BY
     """
     findings = Findings(task.max_problems)
     lines = _Lines(task, stream, findings, block_bytes)
-    # The limit belongs to the whole process, so it is never put back: another thread may be
-    # reading. A field is only ever as long as the file's longest line.
-    csv.field_size_limit(_LONGEST_FIELD)
-    _check_rows(lines, findings)
+    for _ in _check_rows(lines, findings):
+        pass
     findings.lines = lines.read
     return findings.result()
 
 
-def _check_rows(lines: _Lines, findings: Findings) -> None:
+def iter_csv_problems(task: SliceTask, stream: io.RawIOBase) -> Iterator[Problem]:
+    """Yield the problems of all rows, as ``check_csv`` finds them.
+
+    Args:
+        task: the slice, which is the whole file.
+        stream: the open source.
+    """
+    findings = Findings(task.max_problems)
+    for _ in _check_rows(_Lines(task, stream, findings, BLOCK_BYTES), findings):
+        yield from findings.take_problems()
+
+
+def _check_rows(lines: _Lines, findings: Findings) -> Iterator[None]:
+    """Check row by row, with a stop at each problem."""
+    # The limit belongs to the whole process, so it is never put back: another thread may be
+    # reading. A field is only ever as long as the file's longest line.
+    csv.field_size_limit(_LONGEST_FIELD)
     rows = csv.reader(lines)
     width = len(next(rows, []))
     if not width:
@@ -57,6 +71,7 @@ def _check_rows(lines: _Lines, findings: Findings) -> None:
             record=None,
             path=None,
         )
+        yield
         return
     lines.end_row()
     for row in rows:
@@ -70,6 +85,7 @@ def _check_rows(lines: _Lines, findings: Findings) -> None:
                     record=findings.records,
                     path=None,
                 )
+                yield
         lines.end_row()
 
 

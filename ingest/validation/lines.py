@@ -11,7 +11,9 @@ after it. Nothing here looks at what a line says.
 
 from __future__ import annotations
 
+import codecs
 import io
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ BLOCK_BYTES = 2 * 2**20
 MAX_LINES_PER_BATCH = 2**15
 """Keeps what a consumer makes of a batch small even if all of its lines are blank."""
 
+_PIECE_BYTES = 2**20
+_WIDE_SPACE = re.compile("[\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _TAIL_BYTES = 64 * 2**10
 _LF, _CR = 0x0A, 0x0D
 _LINE = pa.schema([pa.field("line", pa.large_binary(), nullable=False)])
@@ -62,17 +66,69 @@ class LineBatch:
             return False
         return True
 
+    @property
+    def _offsets(self) -> npt.NDArray[np.int64]:
+        return np.frombuffer(self.lines.column(0).buffers()[1], np.int64)
+
+    @property
+    def longest_bytes(self) -> int:
+        """The length of the longest line, with its terminator."""
+        return int(np.diff(self._offsets).max())
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """How many bytes each line has without its terminator."""
+        offsets, data = self._offsets, np.frombuffer(self.buffer, np.uint8)
+        lengths = np.diff(offsets)
+        last = data[offsets[1:] - 1]
+        has_lf = last == _LF
+        # Before an empty line is another line's end.
+        before = data[offsets[1:] - 2] == _CR
+        lengths -= has_lf | (last == _CR)
+        lengths -= has_lf & before & (lengths > 0)
+        return lengths
+
     def text(self, begin: int, end: int) -> str:
         """The line between two borders, without its terminator.
 
         Raises:
             UnicodeDecodeError: it is not UTF-8.
         """
+        return str(self._content(begin, end), "utf-8")
+
+    def narrow_text(self, begin: int, end: int) -> str:
+        """The line between two borders in one byte a character, whatever it holds.
+
+        For very long lines, of which one wide character would make a string four times as large.
+        Characters beyond Latin-1 become question marks, or no-break spaces if they are white
+        space; so to JSON, and to all that only looks at keys, lengths and ASCII, nothing changes.
+
+        Raises:
+            UnicodeDecodeError: it is not UTF-8.
+        """
+        content = self._content(begin, end)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        pieces = []
+        try:
+            for first in range(0, len(content), _PIECE_BYTES):
+                piece = decoder.decode(content[first : first + _PIECE_BYTES])
+                pieces.append(_narrowed(piece))
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return str(content, "utf-8")  # raises with the place in the line, not in the piece
+        return "".join(pieces)
+
+    def _content(self, begin: int, end: int) -> memoryview:
         if end > begin and self.buffer[end - 1] == _LF:
             end -= 1
         if end > begin and self.buffer[end - 1] == _CR:
             end -= 1
-        return str(memoryview(self.buffer)[begin:end], "utf-8")
+        return memoryview(self.buffer)[begin:end]
+
+
+def _narrowed(text: str) -> str:
+    if text.isascii():
+        return text
+    return _WIDE_SPACE.sub("\xa0", text).encode("latin-1", "replace").decode("latin-1")
 
 
 def read_batches(

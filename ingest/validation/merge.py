@@ -7,13 +7,21 @@ the file was cut. The rules that need the whole file are applied here: one forma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from ingest.files import FileReport, FileType, Problem, Purpose, RuleSet, SourceFile
+from ingest.files import (
+    FileReport,
+    FileType,
+    Problem,
+    Purpose,
+    RuleSet,
+    SourceFile,
+    Statistics,
+)
 from ingest.rules.batch import MAX_REQUESTS
 from ingest.rules.verdict import show
-from ingest.validation.findings import SliceResult
+from ingest.validation.findings import SliceResult, in_usual_order
 
 
 def merge_slices(
@@ -32,7 +40,8 @@ def merge_slices(
         file_type: as it was read.
         purpose: as in the tasks.
         rules: as in the tasks.
-        max_problems: how many problems the report carries at the most; at most that of the tasks.
+        max_problems: how many problems the report carries at the most, and how many warnings; at
+            most that of the tasks.
         results: of every slice of the file, in source order.
         file_problems: what its name and size told (``ingest.rules.file_level``); they come
             first in the report.
@@ -40,21 +49,46 @@ def merge_slices(
     Returns:
         The report: problems of the file as a whole, then those of records in source order.
     """
-    whole = [*file_problems, *_whole_file_problems(source, purpose, results, file_problems)]
-    located = _Located(results)
-    located.add_records()
-    dataset_format = located.add_mixed_formats()
-    located.add_repeated_ids()
-    located.problems.sort(key=lambda problem: problem.line or 0)  # stable: rule order in a line
+    whole = (*file_problems, *_whole_file_problems(source, purpose, results, file_problems))
+    problems, warnings = list(whole), list[Problem]()
+    places = Places()
+    for result in results:
+        problems_there, warnings_there = places.add(result)
+        problems += problems_there[: max(0, max_problems - len(problems))]
+        warnings += warnings_there[: max(0, max_problems - len(warnings))]
     return FileReport(
         uri=source.uri,
         size_bytes=source.size_bytes,
         file_type=file_type,
-        dataset_format=dataset_format,
-        records=sum(result.records for result in results),
-        problem_count=len(whole) + located.count,
-        problems=tuple(chain(whole, located.problems))[:max_problems],
+        dataset_format=places.dataset_format,
+        records=places.records,
+        problem_count=len(whole) + places.problem_count,
+        problems=tuple(problems[:max_problems]),
+        warning_count=sum(result.warning_count for result in results),
+        warnings=tuple(warnings),
+        statistics=join_statistics(results),
+        source=source,
+        file_problems=whole,
     )
+
+
+def join_statistics(results: Iterable[SliceResult]) -> Statistics:
+    """The statistics of consecutive slices; lines count from the first one's start."""
+    lines = messages = images = longest = 0
+    longest_line: int | None = None
+    roles: Counter[str] = Counter()
+    for result in results:
+        part = result.statistics
+        messages += part.messages
+        images += part.images
+        roles.update(dict(part.roles))
+        if part.longest_record_line is not None and (
+            longest_line is None or part.longest_record_bytes > longest
+        ):
+            longest = part.longest_record_bytes
+            longest_line = lines + part.longest_record_line
+        lines += result.lines
+    return Statistics(messages, in_usual_order(roles), images, longest, longest_line)
 
 
 def _whole_file_problems(
@@ -93,85 +127,82 @@ def _whole_file_problems(
     return found
 
 
-class _Located:
-    """The problems of a file's records, with absolute line and record numbers."""
+class Places:
+    """Puts the findings of slices, added in source order, in their places in the file.
 
-    def __init__(self, results: Sequence[SliceResult]) -> None:
-        self.problems: list[Problem] = []
-        self.count = 0
-        self._placed: list[tuple[SliceResult, int, int]] = []
-        lines = records = 0
-        for result in results:
-            self._placed.append((result, lines, records))
-            lines += result.lines
-            records += result.records
+    Attributes:
+        records: of the slices added so far.
+        problem_count: their broken rules, those among them that several slices break together.
+        dataset_format: of the first record that has one.
+    """
 
-    def add_records(self) -> None:
-        """Take over the problems that the slices found."""
-        for result, lines, records in self._placed:
-            self.count += result.problem_count
-            self.problems.extend(
-                Problem(
-                    None if problem.line is None else problem.line + lines,
-                    None if problem.record is None else problem.record + records,
-                    problem.path,
-                    problem.code,
-                    problem.message,
-                )
-                for problem in result.problems
+    def __init__(self) -> None:
+        self.records = 0
+        self.problem_count = 0
+        self.dataset_format: str | None = None
+        self._lines = 0
+        self._first_line_of_format = 0
+        self._first_line_of_id: dict[str, int] = {}
+
+    def add(self, result: SliceResult) -> tuple[list[Problem], list[Problem]]:
+        """Return the next slice's problems and warnings, as far as kept, in source order."""
+        problems = [
+            *self._placed(result.problems),
+            *self._mixed_formats(result),
+            *self._repeated_ids(result),
+        ]
+        problems.sort(key=lambda problem: problem.line or 0)  # stable: rule order in a line
+        self.problem_count += result.problem_count
+        warnings = list(self._placed(result.warnings))
+        self.records += result.records
+        self._lines += result.lines
+        return problems, warnings
+
+    def _placed(self, found: Iterable[Problem]) -> Iterator[Problem]:
+        for problem in found:
+            yield Problem(
+                None if problem.line is None else problem.line + self._lines,
+                None if problem.record is None else problem.record + self.records,
+                problem.path,
+                problem.code,
+                problem.message,
             )
 
-    def add_mixed_formats(self) -> str | None:
-        """Add ``format.mixed``, and return the format of the first record that has one."""
-        first = min(
-            (
-                (lines + found.lines[0], found.name)
-                for result, lines, _ in self._placed
-                for found in result.formats
-                if found.lines
-            ),
-            default=None,
-        )
-        if first is None:
-            return None
-        first_line, name = first
-        for result, lines, records in self._placed:
-            for found in result.formats:
-                if found.name == name:
-                    continue
-                self.count += found.records
-                self.problems.extend(
-                    Problem(
-                        lines + line,
-                        records + line,
-                        None,
-                        "format.mixed",
-                        f"expected the format {name} like the first record (line {first_line:,}), "
-                        f"found {found.name}",
-                    )
-                    for line in found.lines
+    def _mixed_formats(self, result: SliceResult) -> Iterator[Problem]:
+        """Yield ``format.mixed`` for records of another format than the file's first."""
+        met = [found for found in result.formats if found.lines]
+        if self.dataset_format is None and met:
+            first = min(met, key=lambda found: found.lines[0])
+            self.dataset_format = first.name
+            self._first_line_of_format = self._lines + first.lines[0]
+        for found in met:
+            if found.name == self.dataset_format:
+                continue
+            self.problem_count += found.records
+            for line in found.lines:
+                yield Problem(
+                    self._lines + line,
+                    self.records + line,
+                    None,
+                    "format.mixed",
+                    f"expected the format {self.dataset_format} like the first record "
+                    f"(line {self._first_line_of_format:,}), found {found.name}",
                 )
-        return name
 
-    def add_repeated_ids(self) -> None:
-        """Add ``batch.custom_id`` for every id that an earlier request has."""
-        first_lines: dict[str, int] = {}
-        for result, lines, records in self._placed:
-            for request in result.request_ids:
-                if records + request.record > MAX_REQUESTS:
-                    return
-                line = lines + request.line
-                first_line = first_lines.setdefault(request.custom_id, line)
-                if first_line != line:
-                    self.count += 1
-                    self.problems.append(
-                        Problem(
-                            line,
-                            records + request.record,
-                            "custom_id",
-                            "batch.custom_id",
-                            f"expected a custom_id that no other request has, "
-                            f"found {show(request.custom_id)} on line {first_line:,} "
-                            f"and line {line:,}",
-                        )
-                    )
+    def _repeated_ids(self, result: SliceResult) -> Iterator[Problem]:
+        """Yield ``batch.custom_id`` for every id that an earlier request has."""
+        for request in result.request_ids:
+            record, line = self.records + request.record, self._lines + request.line
+            if record > MAX_REQUESTS:
+                return
+            first_line = self._first_line_of_id.setdefault(request.custom_id, line)
+            if first_line != line:
+                self.problem_count += 1
+                yield Problem(
+                    line,
+                    record,
+                    "custom_id",
+                    "batch.custom_id",
+                    f"expected a custom_id that no other request has, "
+                    f"found {show(request.custom_id)} on line {first_line:,} and line {line:,}",
+                )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.errors import IngestError
-from ingest.files import RuleSet, SliceTask
+from ingest.files import Problem, RuleSet, SliceTask
 from ingest.rules.verdict import cut, key_path, show
 from ingest.validation.findings import Findings, SliceResult
 
@@ -44,8 +44,33 @@ def check_parquet(task: SliceTask, stream: io.RawIOBase) -> SliceResult:
         task: the slice, which is the whole file.
         stream: the open source.
     """
-    findings = Findings(task.max_problems)
     in_rows = Findings(task.max_problems)
+    findings = _check_file(task, stream, in_rows)
+    findings.add_from(in_rows)
+    return findings.result()
+
+
+def iter_parquet_problems(task: SliceTask, stream: io.RawIOBase) -> Iterator[Problem]:
+    """Yield all problems of a Parquet file, as ``check_parquet`` finds them.
+
+    It is read twice: that a page cannot be read comes before what is wrong with its rows.
+
+    Args:
+        task: the slice, which is the whole file.
+        stream: the open source.
+    """
+    yield from _check_file(task, stream, Findings(0)).take_problems()
+    stream.seek(0)
+    in_rows = Findings(task.max_problems)
+    with suppress(_Unreadable):
+        for batch in _batches(_open(stream)):
+            _check_lengths(batch, in_rows)
+            yield from in_rows.take_problems()
+
+
+def _check_file(task: SliceTask, stream: io.RawIOBase, in_rows: Findings) -> Findings:
+    """Check the file as a whole, and its rows into ``in_rows``."""
+    findings = Findings(task.max_problems)
     is_readable, schema = True, None
     try:
         file = _open(stream)
@@ -65,8 +90,7 @@ def check_parquet(task: SliceTask, stream: io.RawIOBase) -> SliceResult:
             _check_types(schema, findings)
         if _IDS in schema.names:
             findings.add_format("tokenized", findings.records, [1])
-    findings.add_from(in_rows)
-    return findings.result()
+    return findings
 
 
 class _Unreadable(Exception):

@@ -23,7 +23,13 @@ Examples:
     "check", short_help="Validate files, folders, globs or s3:// prefixes.", epilog=EXAMPLES
 )
 @check_options
-def command(report_format: str, json_file: str | None, problems: str | None, **flags: Any) -> int:
+def command(
+    report_format: str,
+    json_file: str | None,
+    problems: str | None,
+    duplicates: bool,
+    **flags: Any,
+) -> int:
     """Validate files, folders, globs or s3:// prefixes; nothing is sent.
 
     Every mistake is told, with its line. Ends with 5 when a file is invalid, with 2 when one
@@ -41,17 +47,24 @@ def command(report_format: str, json_file: str | None, problems: str | None, **f
     try:
         with stoppable() as stop:
             result = check(settings, progress, stop)
+            reports = result.reports
+            if duplicates:
+                from jobs.duplicates import with_duplicates
+
+                reports = with_duplicates(
+                    reports, settings.rules, settings.max_problems, progress, stop
+                )
     finally:
         progress.close()
     write_reports(
-        result.reports,
+        reports,
         result.engine,
         settings,
         report_format=report_format,
         json_file=json_file,
         problems=problems,
     )
-    bad = [report for report in result.reports if not report.valid]
+    bad = [report for report in reports if not report.valid]
     if any(report.problems[0].code in UNREADABLE for report in bad):
         return 2
     return 5 if bad else 0

@@ -47,7 +47,10 @@ _REPORTS = (
         default="text",
         help="How problems are told  [text].",
     ),
-    click.option("--problems", metavar="FILE", help="Also write each problem as a JSON line."),
+    click.option("--problems", metavar="FILE", help="Also write every problem as a JSON line."),
+    click.option(
+        "--duplicates", is_flag=True, help="Also warn of repeated records in JSONL files."
+    ),
 )
 
 _JSON_FILE = click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -9,14 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ingest.errors import UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ingest.files import FileReport
+    from ingest.files import FileReport, Problem
     from ingest.settings import CheckSettings, PublishSettings
 
 
@@ -58,6 +59,7 @@ def write_reports(
     json_file: str | None,
     problems: str | None,
     to_stderr: bool = False,
+    only_files: bool = False,
 ) -> None:
     """Write a check's reports to where the flags say.
 
@@ -67,8 +69,9 @@ def write_reports(
         settings: what the check was asked for.
         report_format: what goes to stdout.
         json_file: also write the report as JSON there; ``-`` is stdout, which then holds only it.
-        problems: also write a JSON line a problem there.
+        problems: also write each problem there as a JSON line, those that were only counted too.
         to_stderr: put ``report_format`` on stderr: stdout is for file ids.
+        only_files: leave ``report_format`` out.
     """
     from ingest.reports import print_report, render
 
@@ -80,7 +83,9 @@ def write_reports(
         else:
             write_file(json_file, document, "--json")
     if problems:
-        write_file(problems, "".join(_problem_lines(reports)), "--problems")
+        _write_problems(problems, reports, settings)
+    if only_files:
+        return
     stream = sys.stderr if to_stderr or json_file == "-" else sys.stdout
     if report_format == "text":
         from rich.console import Console
@@ -110,13 +115,28 @@ def echo_manifest(settings: PublishSettings) -> None:
     sys.stdout.flush()
 
 
-def _problem_lines(reports: list[FileReport]) -> Iterator[str]:
-    import json
-    from dataclasses import asdict
+def _write_problems(path: str, reports: list[FileReport], settings: CheckSettings) -> None:
+    with _opened(path, "--problems") as file:
+        file.writelines(_problem_lines(reports, settings))
+
+
+def _problem_lines(reports: list[FileReport], settings: CheckSettings) -> Iterator[str]:
+    """Every problem as a JSON line, found one at a time, so that there may be any number."""
+    from ingest.errors import IngestError
+    from ingest.reports import problem_entry
+    from ingest.validation import iter_problems
+    from jobs.survey import unreadable
+
+    def line(problem: Problem) -> str:
+        entry = {"uri": report.uri, **problem_entry(problem)}
+        return json.dumps(entry, ensure_ascii=False) + "\n"
 
     for report in reports:
-        for problem in report.problems:
-            yield json.dumps({"uri": report.uri, **asdict(problem)}, ensure_ascii=False) + "\n"
+        try:
+            for problem in iter_problems(report, settings.purpose, settings.rules):
+                yield line(problem)
+        except IngestError as error:  # the file has changed since it was checked
+            yield line(unreadable(error))
 
 
 def write_file(path: str, text: str, flag: str) -> None:
@@ -125,7 +145,14 @@ def write_file(path: str, text: str, flag: str) -> None:
     Raises:
         UsageError: it cannot be written there.
     """
+    with _opened(path, flag) as file:
+        file.write(text)
+
+
+@contextmanager
+def _opened(path: str, flag: str) -> Iterator[TextIO]:
     try:
-        Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+        with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
     except OSError as error:
         raise UsageError(f"{flag} {path}: cannot be written ({error.strerror})") from None

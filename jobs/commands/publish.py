@@ -24,7 +24,13 @@ NO_MANIFEST = "Missing option '--manifest FILE': where file ids are recorded."
 
 @click.command("publish", short_help="Validate, send, and record the file ids.", epilog=EXAMPLES)
 @publish_options
-def command(report_format: str, json_file: str | None, problems: str | None, **flags: Any) -> int:
+def command(
+    report_format: str,
+    json_file: str | None,
+    problems: str | None,
+    duplicates: bool,
+    **flags: Any,
+) -> int:
     """Validate, send, and record the file ids in a manifest.
 
     By default one invalid file stops the run before a byte is sent. What the manifest shows as
@@ -46,17 +52,26 @@ def command(report_format: str, json_file: str | None, problems: str | None, **f
     progress = for_stream(sys.stderr)
 
     def on_reports(reports: list[FileReport], engine: str) -> None:
+        if duplicates:
+            from jobs.duplicates import with_duplicates
+
+            reports = with_duplicates(
+                reports, settings.rules, settings.max_problems, progress, stop
+            )
         # Valid files are told by their ids; only what is wrong needs a report.
-        shown = report_format != "text" or any(not report.valid for report in reports)
+        shown = report_format != "text" or any(
+            report.warning_count or not report.valid for report in reports
+        )
         if shown or json_file or problems:
             write_reports(
-                reports if shown else [],
+                reports,
                 engine,
                 settings,
                 report_format=report_format,
                 json_file=json_file,
                 problems=problems,
                 to_stderr=True,
+                only_files=not shown,
             )
 
     try:

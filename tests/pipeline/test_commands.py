@@ -300,6 +300,11 @@ def test_plan_refuses_what_makes_no_sense(
 # --- check and rules ------------------------------------------------------------------------------
 
 
+def longest_record(content: bytes) -> dict[str, int]:
+    lengths = [len(line) for line in content.splitlines()]
+    return {"bytes": max(lengths), "line": 1 + lengths.index(max(lengths))}
+
+
 def test_check_reads_everything_and_sends_nothing(
     ingest: Ingest, files_api: LocalFilesApi, corpus: Path
 ) -> None:
@@ -321,6 +326,16 @@ def test_check_reads_everything_and_sends_nothing(
         "valid": True,
         "problem_count": 0,
         "problems": [],
+        "warning_count": 0,
+        "warnings": [],
+        "statistics": {
+            "records": LARGE.count(b"\n"),
+            "bytes": len(LARGE),
+            "messages": 0,
+            "roles": {},
+            "images": 0,
+            "longest_record": longest_record(LARGE),
+        },
     }
     (problem,) = files["bad.jsonl"]["problems"]
     assert (problem["line"], problem["record"]) == (1, 1)

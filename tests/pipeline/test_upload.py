@@ -38,6 +38,7 @@ def corpus(data: Path) -> Path:
 def manifest_line(path: Path, content: bytes, api: LocalFilesApi, **fields: Any) -> dict[str, Any]:
     """What the manifest should say of a general-text dataset, but for its id and time."""
     status = path.stat()
+    lengths = [len(line) for line in content.splitlines()]
     return {
         "schema": 1,
         "name": path.name,
@@ -59,6 +60,14 @@ def manifest_line(path: Path, content: bytes, api: LocalFilesApi, **fields: Any)
             }
         ],
         "superseded": [],
+        "statistics": {
+            "records": len(lengths),
+            "bytes": len(content),
+            "messages": 0,
+            "roles": {},
+            "images": 0,
+            "longest_record": {"bytes": max(lengths), "line": 1 + lengths.index(max(lengths))},
+        },
         **fields,
     }
 

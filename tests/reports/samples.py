@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from ingest.files import FileReport, Problem
+from ingest.files import FileReport, Problem, Statistics
 
 ROOT = Path("/work tree/repo")
 
@@ -50,4 +51,13 @@ HOSTILE = report(
         message="found '\x1b]0;title\x07' and \ud800, \ufffe,\r\n::error::<![CDATA[ & 50% :,",
     ),
 )
-EVERYTHING = [GOOD, BAD, WHOLE_FILE, IN_S3, OUTSIDE, TRUNCATED, HOSTILE]
+ODD = replace(
+    report(f"{ROOT}/odd.jsonl"),
+    warning_count=9,
+    warnings=(
+        problem("warn.untrimmed_key", 4, 'messages[1]["role "]', "expected a trimmed key"),
+        problem("warn.tools", 5, "tools", "expected a list of functions, found \x1b[2J &"),
+    ),
+    statistics=Statistics(24_690, (("user", 12_345), ("assistant", 12_344)), 3, 20_480, 17),
+)
+EVERYTHING = [GOOD, BAD, WHOLE_FILE, IN_S3, OUTSIDE, TRUNCATED, ODD, HOSTILE]

@@ -13,6 +13,7 @@ from tests.reports.samples import (
     GOOD,
     HOSTILE,
     IN_S3,
+    ODD,
     OUTSIDE,
     ROOT,
     TRUNCATED,
@@ -111,4 +112,14 @@ def test_every_line_is_a_command_that_utf_8_can_carry() -> None:
     assert lines
     for line in lines:
         line.encode()
-        assert line.startswith(("::error ", "::notice "))
+        assert line.startswith(("::error ", "::warning ", "::notice "))
+
+
+def test_warnings_come_behind_all_problems_and_are_counted_apart() -> None:
+    lines = rendered(ODD, BAD)
+    assert [line.split()[0] for line in lines] == 2 * ["::error"] + 2 * ["::warning"] + ["::notice"]
+    assert lines[2] == (
+        "::warning file=odd.jsonl,line=4,title=warn.untrimmed_key::"
+        'messages[1]["role "]: expected a trimmed key'
+    )
+    assert lines[4].endswith("::2 problems in 1 file, 9 warnings; the first 4 shown")

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from ingest.files import FileReport
 from ingest.reports import render
-from tests.reports.samples import BAD, EVERYTHING, GOOD, HOSTILE, ROOT, TRUNCATED, problem, report
+from tests.reports.samples import (
+    BAD,
+    EVERYTHING,
+    GOOD,
+    HOSTILE,
+    ODD,
+    ROOT,
+    TRUNCATED,
+    problem,
+    report,
+)
 
 SCHEMA = Path(__file__).parent / "schemas" / "junit-10.xsd"
 
@@ -61,3 +71,15 @@ def test_characters_that_xml_forbids_are_written_as_escapes() -> None:
 def test_whatever_a_record_holds_the_document_can_be_read_again(text: str) -> None:
     document = rendered(report(f"{ROOT}/{text}.jsonl", problem(path=text, message=text)))
     assert ElementTree.fromstring(document.encode()).find(".//failure") is not None
+
+
+def test_warnings_are_the_output_of_a_case_that_passes() -> None:
+    suites = ElementTree.fromstring(rendered(ODD))
+    assert suites.get("failures") == "0"
+    (out,) = suites.iter("system-out")
+    assert out.text == (
+        "9 warnings\n"
+        'odd.jsonl:4: warn.untrimmed_key: messages[1]["role "]: expected a trimmed key\n'
+        r"odd.jsonl:5: warn.tools: tools: expected a list of functions, found \x1b[2J &"
+        "\nand 7 more"
+    )

@@ -18,6 +18,7 @@ from tests.reports.samples import (
     GOOD,
     HOSTILE,
     IN_S3,
+    ODD,
     OUTSIDE,
     ROOT,
     TRUNCATED,
@@ -77,7 +78,8 @@ def test_every_result_points_at_its_rule_and_the_rules_are_the_catalogues() -> N
 
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
-    assert {rule["id"] for rule in rules} == {
+    found = {warning.code for warning in ODD.warnings}
+    assert {rule["id"] for rule in rules} == found | {
         rule.code for rule in RULES if rule.severity == "error"
     }
     by_code = {rule["id"]: rule for rule in rules}
@@ -133,3 +135,13 @@ def test_there_are_no_more_results_than_github_takes(monkeypatch: pytest.MonkeyP
     assert len(run["results"]) == 2
     (note,) = run["invocations"][0]["toolExecutionNotifications"]
     assert note["message"]["text"].startswith("100 further problems")
+
+
+def test_warnings_are_results_of_that_level_behind_all_problems() -> None:
+    run = run_of(ODD, BAD)
+    assert [result["level"] for result in run["results"]] == 2 * ["error"] + 2 * ["warning"]
+    rules = {rule["id"]: rule for rule in run["tool"]["driver"]["rules"]}
+    assert rules["warn.tools"]["defaultConfiguration"] == {"level": "warning"}
+    assert rules["message.role"]["defaultConfiguration"] == {"level": "error"}
+    (note,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert note["message"]["text"].startswith("7 further")

@@ -16,6 +16,7 @@ from tests.reports.samples import (
     GOOD,
     HOSTILE,
     IN_S3,
+    ODD,
     ROOT,
     TRUNCATED,
     WHOLE_FILE,
@@ -147,3 +148,24 @@ def test_names_are_told_from_the_working_directory(
 )
 def test_sizes_are_binary_with_one_decimal(size_bytes: int, text: str) -> None:
     assert size_text(size_bytes) == text
+
+
+def test_warnings_have_a_section_of_their_own_behind_the_problems() -> None:
+    lines = piped(ODD, BAD).splitlines()
+    assert lines[1].endswith("  valid, 9 warnings")
+    problem_at = next(n for n, line in enumerate(lines) if line.startswith("message.role  "))
+    warning_at = next(n for n, line in enumerate(lines) if line.startswith("warn.tools  "))
+    assert problem_at < warning_at
+    assert lines[warning_at].startswith("warn.tools  1 warning in 1 file. Rule: tools is a list")
+    assert lines[warning_at + 2].startswith("  What to do: ")
+    assert any(line.startswith("7 further warnings counted, but not kept") for line in lines)
+    assert lines[-1].startswith("1 of 2 files is invalid: 2 problems ")
+
+
+def test_statistics_of_all_files_are_one_line_before_the_verdict() -> None:
+    lines = piped(GOOD, ODD).splitlines()
+    assert lines[-2] == (
+        "24,690 messages (user 12,345, assistant 12,344); 3 images; "
+        "longest record 20.0 KiB (odd.jsonl:17)"
+    )
+    assert "longest record" not in piped(GOOD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from ingest.files import PURPOSES, RULE_SETS, Purpose, RuleSet
 from ingest.rules.content import MAX_IMAGE_URL_CHARACTERS
 from ingest.rules.records import check_line
+from ingest.rules.verdict import RecordParts
 from ingest.validation.fast import FastPath
+from ingest.validation.shapes import Parts
 from tests.differential.generate import generate_jsonl
 
 FORMATS = ("conversation", "instruction", "general", "preference")
@@ -32,12 +35,21 @@ def is_accepted(
     dataset_format: str = "conversation",
 ) -> bool:
     """Whether the fast path accepts a line that stands between two others."""
+    return parts_of(line, rules, purpose, dataset_format) is not None
+
+
+def parts_of(line: str, rules: RuleSet, purpose: Purpose, dataset_format: str) -> Parts | None:
+    """What the line is made of, if it is accepted."""
     before, data = b"{}\n", line.encode("utf-8", "surrogatepass")
     buffer = bytearray(before + data + b"\n{}\n")
     path = FastPath(rules, purpose)
     path.expect(dataset_format)
     begin, end = len(before), len(before) + len(data) + 1
-    return not path.rejected(buffer, [begin, end])
+    rejected = path.rejected(buffer, [begin, end])
+    parts = path.take_parts()
+    if rejected:
+        assert parts == Parts(), "nothing is counted of a line that is not accepted"
+    return None if rejected else parts
 
 
 def assert_the_rules_agree(line: str) -> bool:
@@ -46,11 +58,16 @@ def assert_the_rules_agree(line: str) -> bool:
     for rules in RULE_SETS:
         for purpose in PURPOSES:
             for dataset_format in FORMATS:
-                if is_accepted(line, rules, purpose, dataset_format):
+                parts = parts_of(line, rules, purpose, dataset_format)
+                if parts is not None:
                     met = True
-                    verdict = check_line(line, rules, purpose)
+                    verdict = check_line(line, rules, purpose, with_warnings=True)
                     applies = purpose == "fine-tune" and rules != "basic"
                     assert verdict.valid, (rules, purpose, verdict)
+                    assert not verdict.warnings, (rules, purpose, verdict)
+                    counted = verdict.parts or RecordParts(0, (), 0)
+                    assert (parts.messages, parts.images) == (counted.messages, counted.images)
+                    assert +parts.roles() == Counter(counted.roles)
                     assert not verdict.skipped
                     assert verdict.dataset_format == (dataset_format if applies else None)
     return met
@@ -91,7 +108,9 @@ USUAL = {
 }  # fmt: skip
 
 TOOLS = {
-    "tools": conversation(SAY, REPLY, more=', "tools": [{"type": "function"}]'),
+    "tools": conversation(
+        SAY, REPLY, more=', "tools": [{"type": "function", "function": {"name": "f"}}]'
+    ),
     "tool-calls": conversation(SAY, '{"role": "assistant", "tool_calls": [{"id": "1"}]}'),
     "null-beside-tool-calls": conversation(
         SAY, '{"role": "assistant", "content": null, "tool_calls": []}'
@@ -195,6 +214,90 @@ def test_what_the_rules_reject_is_not_accepted(line: str) -> None:
     assert_the_rules_agree(line)
 
 
+DETAILED = IMAGE.replace("}}", ', "detail": "low"}}')
+FREE = {
+    "a-name": conversation(SAY[:-1] + ', "name": "Ann"}', REPLY),
+    "keys-of-ones-own": conversation(SAY[:-1] + ', "id": 7, "meta": {"a": [null, 1.5]}}', REPLY),
+    "detail-of-an-image": conversation(f'{{"role": "user", "content": [{DETAILED}]}}', LISTED),
+    "calls": conversation(
+        SAY,
+        '{"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", '
+        '"function": {"name": "f", "arguments": "{\\"a \\": 1}"}}]}',
+        '{"role": "tool", "tool_call_id": "1", "content": "4"}',
+    ),
+    "arguments-as-an-object": conversation(
+        SAY,
+        '{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]}',
+    ),
+}
+
+
+@pytest.mark.parametrize("line", FREE.values(), ids=FREE.keys())
+def test_keys_that_are_free_do_not_keep_a_record_from_being_accepted(line: str) -> None:
+    assert is_accepted(line, "standard")
+    assert_the_rules_agree(line)
+
+
+ODD = {
+    "trailing-blank": '"note ": 1',
+    "leading-blank": '" note": 1',
+    "escaped-blank": '"note\\u0020": 1',
+    "wide-blank": '"note\u3000": 1',
+    "tab": '"\\tnote": 1',
+    "blank-before-a-spaced-colon": '"note " : 1',
+    "nested": '"a": [{"b": {"c ": 1}}]',
+    "overflow": '"a": 1e999',
+    "negative-overflow": '"a": [-1E+0400]',
+    "overflow-without-exponent": f'"a": {"9" * 400}.5',
+    "nan": '"a": NaN',
+    "half-a-character": '"a": "\\ud83d"',
+    "half-a-character-in-a-key": '"\\ud83d": 1',
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_no_oddity_is_hidden_wherever_the_rules_let_it_pass(odd: str) -> None:
+    lines = [
+        conversation(SAY[:-1] + f", {odd}}}", REPLY),
+        conversation(SAY, REPLY[:-1] + f', "tool_calls": [{{{odd}}}]}}'),
+        conversation(SAY, REPLY[:-1] + f', "name": {{{odd}}}}}'),
+        conversation(SAY, REPLY, more=f', "tools": [{{{odd}}}]'),
+        conversation(SAY, REPLY, more=f', "tools": {{{odd}}}'),
+        conversation(f'{{"role": "user", "content": [{IMAGE[:-2]}, {odd}}}}}]}}', LISTED),
+        conversation(f'{{"role": "user", "content": [{IMAGE[:-1]}, {odd}}}]}}', LISTED),
+        conversation(f'{{"role": "user", "content": [{IMAGE[:-1]}, "text": {{{odd}}}}}]}}', LISTED),
+        preference(more=f", {odd}"),
+        preference(more=f', "tools": [{{{odd}}}]'),
+        preference(preferred=REPLY[:-1] + f", {odd}}}"),
+        preference(preferred=REPLY[:-1] + f', "tool_calls": [{{{odd}}}]}}'),
+        f"{{{odd}}}",
+    ]
+    for line in lines:
+        for dataset_format in FORMATS:
+            for rules in RULE_SETS:
+                assert not is_accepted(line, rules, dataset_format=dataset_format), line
+                assert not is_accepted(line, rules, "eval", dataset_format), line
+
+
+@pytest.mark.parametrize("tools", ['"f"', "null", "{}", '[{"type": "function"}]', '["f"]'])
+def test_tools_that_are_no_functions_are_left_to_the_rules(tools: str) -> None:
+    line = conversation(SAY, REPLY, more=f', "tools": {tools}')
+    assert not is_accepted(line, "standard")
+    assert [w.code for w in check_line(line, "standard", "fine-tune", with_warnings=True).warnings]
+
+
+def test_a_file_whose_records_have_other_keys_goes_on_without_the_known_shapes() -> None:
+    line = conversation(SAY[:-1] + ', "id": 7}', REPLY).encode() + b"\n"
+    plain = conversation(SAY, REPLY).encode() + b"\n"
+    path = FastPath("standard", "fine-tune")
+    path.expect("conversation")
+    for data in (line, line, plain, line):
+        buffer = bytearray(data * 3)
+        borders = list(range(0, len(buffer) + 1, len(data)))
+        assert path.rejected(buffer, borders) == []
+        assert path.take_parts().messages == 6
+
+
 @pytest.mark.parametrize("rules", RULE_SETS)
 @pytest.mark.parametrize(
     "line",
@@ -267,7 +370,8 @@ def test_the_rules_accept_what_is_accepted_of_random_files(seed: int) -> None:
 
 KEYS = st.sampled_from(
     ["messages", "tools", "role", "content", "weight", "tool_calls", "type", "text", "image_url",
-     "url", "prompt", "completion", "input", "preferred_output", "non_preferred_output", "m"]
+     "url", "prompt", "completion", "input", "preferred_output", "non_preferred_output", "m",
+     "name", "function", "arguments", "id", " m", "m\\u00a0", "detail"]
 )  # fmt: skip
 TOKENS = st.sampled_from(
     ['"user"', '"assistant"', '"system"', '"tool"', '"text"', '"image_url"', '"a"', '""', "null",

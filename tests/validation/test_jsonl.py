@@ -216,9 +216,9 @@ def test_one_odd_record_among_others_does_not_turn_the_fast_path_aside(
 ) -> None:
     checked = []
 
-    def counting(text: str, rules: RuleSet, purpose: Purpose) -> object:
+    def counting(text: str, rules: RuleSet, purpose: Purpose, *, with_warnings: bool) -> object:
         checked.append(text)
-        return check_line(text, rules, purpose)
+        return check_line(text, rules, purpose, with_warnings=with_warnings)
 
     check_line = jsonl.check_line
     monkeypatch.setattr(jsonl, "check_line", counting)
@@ -230,9 +230,9 @@ def test_one_odd_record_among_others_does_not_turn_the_fast_path_aside(
 def test_a_file_of_two_halves_is_read_fast_in_both(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = []
 
-    def counting(text: str, rules: RuleSet, purpose: Purpose) -> object:
+    def counting(text: str, rules: RuleSet, purpose: Purpose, *, with_warnings: bool) -> object:
         checked.append(text)
-        return check_line(text, rules, purpose)
+        return check_line(text, rules, purpose, with_warnings=with_warnings)
 
     check_line = jsonl.check_line
     monkeypatch.setattr(jsonl, "check_line", counting)

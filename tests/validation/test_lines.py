@@ -155,3 +155,34 @@ def test_a_line_of_many_blocks_is_read_in_linear_time() -> None:
 def test_a_source_that_ends_early_has_changed() -> None:
     with pytest.raises(SourceChanged, match="ended at byte 2"):
         list(read_batches(MemoryStream(b"a\n"), 0, 10, 10))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@given(text=st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])))
+def test_a_narrow_text_has_the_same_length_ascii_and_white_space(end: str, text: str) -> None:
+    data = (text + end).encode()
+    for batch in read_batches(MemoryStream(data), 0, len(data), len(data)):
+        narrow = batch.narrow_text(0, len(data))
+        assert len(narrow) == len(text)
+        assert max(narrow, default="") <= "\xff"
+        for before, after in zip(text, narrow, strict=True):
+            assert after == before or (before > "\xff" and after in "?\xa0")
+            assert after.isspace() == before.isspace()
+
+
+def test_a_narrow_text_is_the_same_wherever_its_pieces_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.validation.lines._PIECE_BYTES", 3)
+    data = "aé日😀\u3000b".encode()
+    (batch,) = read_batches(MemoryStream(data), 0, len(data), len(data))
+    assert batch.narrow_text(0, len(data)) == "aé??\xa0b"
+
+
+def test_a_narrow_text_that_is_not_utf8_is_refused_with_the_place_in_the_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ingest.validation.lines._PIECE_BYTES", 3)
+    data = "aé日".encode() + b"\xff"
+    (batch,) = read_batches(MemoryStream(data), 0, len(data), len(data))
+    with pytest.raises(UnicodeDecodeError) as error:
+        batch.narrow_text(0, len(data))
+    assert error.value.start == 6

@@ -88,6 +88,17 @@ LONG = 120 * 2**20
         pytest.param("jsonl", '{"text": "😀'.encode(), b'"}\n', True, id="wide-characters"),
         pytest.param("jsonl", b'{"text": ["', b'"]}\n', False, id="invalid"),
         pytest.param("jsonl", b"", b"\n", False, id="no-json"),
+        pytest.param("jsonl", "😀".encode(), b"\n", False, id="no-json-wide-characters"),
+        pytest.param(
+            "jsonl", '{"text": ["😀'.encode(), b'"]}\n', False, id="invalid-wide-characters"
+        ),
+        pytest.param(
+            "jsonl",
+            '{"text": "😀", "a": ['.encode() + b"[]," * 1000 + b'"',
+            b'"]}\n',
+            False,
+            id="many-brackets",
+        ),
         pytest.param("csv", "😀".encode(), b"\n", True, id="csv-field"),
         pytest.param("csv", b'"\n"",', b",", True, id="csv-field-of-an-open-quote"),
     ],
