@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ingest.errors import Interrupted
+from ingest.errors import Interrupted, SourceError, UploadError
 from ingest.files import FileReport, RuleSet
 from ingest.validation.duplicates import Repeated, find_duplicates
 from jobs.progress import Progress
@@ -26,7 +26,7 @@ def with_duplicates(
     """Return ``reports`` with a warning for each record that an earlier one repeats.
 
     Raises:
-        SourceChanged: a file is not what it was when it was checked.
+        SourceError: a file cannot be read, or is not what it was when it was checked.
         Interrupted: ``stop`` was set.
     """
     sources = [r.source for r in reports if r.source is not None and r.file_type == "jsonl"]
@@ -37,7 +37,10 @@ def with_duplicates(
             raise Interrupted("stopped while looking for repeated records")
         progress.advance(size_bytes)
 
-    found = find_duplicates(sources, rules, max_warnings, on_read)
+    try:
+        found = find_duplicates(sources, rules, max_warnings, on_read)
+    except UploadError as error:  # it has changed, or its store has a fault; nothing was sent
+        raise SourceError(f"--duplicates: {error}") from None
     return [_joined(r, found[r.uri], max_warnings) if r.uri in found else r for r in reports]
 
 

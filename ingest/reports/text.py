@@ -28,7 +28,7 @@ MAX_ROWS = 200
 """Rows of the table of files; past it, only invalid files have a row of their own."""
 
 MAX_PLACES = 5
-"""Places told for one rule. ``--json`` and ``--problems`` have all that were kept."""
+"""Places told for one rule. ``--json`` has all that were kept, ``--problems`` all there are."""
 
 _HEADINGS = ("File", "Type", "Format", "Records", "Size", "Verdict")
 _NUMERIC = ("Records", "Size")

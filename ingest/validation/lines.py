@@ -46,12 +46,14 @@ class LineBatch:
         lines: a record batch of one column, ``line``: binary values over ``buffer``.
         buffer: the reader's own.
         borders: where lines begin in ``buffer``, and where the last one ends: one more than lines.
+        offsets: the borders once more, as the values' own offsets.
         offset: of the first line's first byte, in the source.
     """
 
     lines: Any  # pyarrow.RecordBatch
     buffer: bytearray
     borders: list[int]
+    offsets: npt.NDArray[np.int64]
     offset: int
 
     def __len__(self) -> int:
@@ -67,17 +69,13 @@ class LineBatch:
         return True
 
     @property
-    def _offsets(self) -> npt.NDArray[np.int64]:
-        return np.frombuffer(self.lines.column(0).buffers()[1], np.int64)
-
-    @property
     def longest_bytes(self) -> int:
         """The length of the longest line, with its terminator."""
-        return int(np.diff(self._offsets).max())
+        return int((self.offsets[1:] - self.offsets[:-1]).max())
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """How many bytes each line has without its terminator."""
-        offsets, data = self._offsets, np.frombuffer(self.buffer, np.uint8)
+        offsets, data = self.offsets, np.frombuffer(self.buffer, np.uint8)
         lengths = np.diff(offsets)
         last = data[offsets[1:] - 1]
         has_lf = last == _LF
@@ -194,16 +192,18 @@ class _LineReader:
                 self._begin = self._filled
 
     def _batch(self, borders: list[int]) -> LineBatch:
+        offsets = np.array(borders, np.int64)
         lines = pa.Array.from_buffers(
             pa.large_binary(),
             len(borders) - 1,
-            [None, pa.py_buffer(np.array(borders, np.int64)), pa.py_buffer(self._buffer)],
+            [None, pa.py_buffer(offsets), pa.py_buffer(self._buffer)],
             null_count=0,
         )
         return LineBatch(
             pa.RecordBatch.from_arrays([lines], schema=_LINE),
             self._buffer,
             borders,
+            offsets,
             self._base + borders[0],
         )
 

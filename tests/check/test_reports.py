@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingest.reports import render
 from ingest.serve import LocalFilesApi
 from ingest.settings import CheckSettings
+from jobs import duplicates
 from jobs.checking import check as check_files
 from jobs.cli import main
 from jobs.commands import output
@@ -182,6 +184,24 @@ def test_repeated_records_are_warnings_over_all_files(check: Check, tmp_path: Pa
     once = check("a.jsonl", "--duplicates", "--json", "-", "--max-problems", "1")
     assert once.files["a.jsonl"]["warning_count"] == 2
     assert len(once.files["a.jsonl"]["warnings"]) == 1
+
+
+def test_a_file_that_changes_before_its_repeated_records_are_looked_for_is_wrong_input(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(CHAT)
+    find = duplicates.find_duplicates
+
+    def change_and_find(*words: Any) -> Any:
+        path.write_bytes(CHAT * 2)
+        return find(*words)
+
+    monkeypatch.setattr(duplicates, "find_duplicates", change_and_find)
+    result = check("a.jsonl", "--duplicates")
+    assert result.code == 2
+    assert "--duplicates: " in result.err
+    assert "changed after it was planned" in result.err
 
 
 def test_statistics_are_in_the_report(check: Check, tmp_path: Path) -> None:

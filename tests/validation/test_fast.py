@@ -286,6 +286,30 @@ def test_tools_that_are_no_functions_are_left_to_the_rules(tools: str) -> None:
     assert [w.code for w in check_line(line, "standard", "fine-tune", with_warnings=True).warnings]
 
 
+@pytest.mark.parametrize("purpose", ["fine-tune", "eval"])
+def test_some_odd_records_do_not_turn_the_known_shapes_aside(
+    monkeypatch: pytest.MonkeyPatch, purpose: Purpose
+) -> None:
+    plain = conversation(SAY, REPLY).encode() + b"\n"
+    odd = conversation(SAY, REPLY.replace("assistant", "helper")).encode() + b"\n"
+    path = FastPath("standard", purpose)
+    path.expect("conversation")
+    path.rejected(bytearray(plain), [0, len(plain)])
+    tried = []
+    accepts_freely = FastPath._accepts_freely
+
+    def counting(path: FastPath, buffer: bytearray, begin: int, end: int) -> bool:
+        tried.append(begin)
+        return accepts_freely(path, buffer, begin, end)
+
+    monkeypatch.setattr(FastPath, "_accepts_freely", counting)
+    lines = [plain] * 50 + [odd] + [plain] * 50
+    borders = [sum(map(len, lines[:number])) for number in range(len(lines) + 1)]
+    for _ in range(5):
+        path.rejected(bytearray(b"".join(lines)), borders)
+    assert len(tried) == 5
+
+
 def test_a_file_whose_records_have_other_keys_goes_on_without_the_known_shapes() -> None:
     line = conversation(SAY[:-1] + ', "id": 7}', REPLY).encode() + b"\n"
     plain = conversation(SAY, REPLY).encode() + b"\n"
