@@ -19,8 +19,6 @@ GIB = 2**30
 DEFAULT_BASE_URL = "https://api.together.ai/v1"
 OBJECT_STORE_MIN_PART_BYTES = 5 * MIB
 """The smallest part, but for the last, that S3 and its kin accept."""
-MAX_PARTS = 250
-"""The most parts of one upload (the vendor's clients)."""
 MAX_PARTS_IN_FLIGHT_PER_FILE = 4
 """The vendor's clients send at most four parts of a file at a time."""
 

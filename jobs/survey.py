@@ -7,7 +7,7 @@ around the places where a file is cut.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ingest.borders import RecordTooLarge, find_borders
 from ingest.errors import IngestError, UsageError
@@ -57,17 +57,18 @@ class Survey:
 
 def limits_of(settings: CheckSettings) -> Limits:
     """The limits a plan is held to."""
-    planning = settings if isinstance(settings, PlanSettings) else None
-    usual = Limits()
-    return Limits(
-        multipart_threshold_bytes=planning.multipart_threshold
-        if planning
-        else usual.multipart_threshold_bytes,
-        part_size_bytes=planning.part_size if planning else usual.part_size_bytes,
-        min_part_size_bytes=planning.min_part_bytes if planning else usual.min_part_size_bytes,
+    limits = Limits(
         max_file_size_bytes=settings.max_file_size,
         shard_size_bytes=settings.shard_size,
         slice_size_bytes=settings.slice_size,
+    )
+    if not isinstance(settings, PlanSettings):
+        return limits
+    return replace(
+        limits,
+        multipart_threshold_bytes=settings.multipart_threshold,
+        part_size_bytes=settings.part_size,
+        min_part_size_bytes=settings.min_part_bytes,
     )
 
 
