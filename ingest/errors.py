@@ -8,6 +8,7 @@
     ├── NotAuthorised               4    the API refused the key (401, 403)
     ├── UploadError                 3    one file, or one step of it, was not uploaded
     │   ├── Retryable               3    trying the same step again may succeed
+    │   │   └── TooSlow             3    the link is too slow for the size of the part
     │   ├── Permanent               3    trying again cannot succeed without a change
     │   │   └── SourceChanged       3    a source is not what it was when it was planned
     │   ├── UrlExpired              3    the presigned URL is past its time: initiate anew
@@ -64,14 +65,31 @@ class UploadError(IngestError):
 
 
 class Retryable(UploadError):
-    """A passing fault. ``retry_after_s`` is the server's wish in seconds, if it told one."""
+    """A passing fault.
 
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message, retry_after_s)
+    Attributes:
+        retry_after_s: the server's wish in seconds, if it told one.
+        throttled: it asks for fewer requests (429, 503), so others should wait as well.
+    """
+
+    def __init__(
+        self, message: str, retry_after_s: float | None = None, throttled: bool = False
+    ) -> None:
+        super().__init__(message, retry_after_s, throttled)
         self.retry_after_s = retry_after_s
+        self.throttled = throttled
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class TooSlow(Retryable):
+    """A body moved, but not fast enough for its time limit; ``bytes_s`` is how fast."""
+
+    def __init__(self, message: str, bytes_s: float) -> None:
+        super().__init__(message)
+        self.args = (message, bytes_s)
+        self.bytes_s = bytes_s
 
 
 class Permanent(UploadError):

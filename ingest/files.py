@@ -67,12 +67,14 @@ class UploadFile:
         name: unique in the run; becomes ``file_name`` at the API.
         segments: where its bytes come from, in order.
         parts: the byte ranges of a multipart upload; empty when a single request carries all.
+        least_part_bytes: the smallest parts that it could be sent in; 0 if it has none.
     """
 
     name: str
     file_type: FileType
     segments: tuple[Segment, ...]
     parts: tuple[Part, ...] = ()
+    least_part_bytes: int = 0
 
     @property
     def size_bytes(self) -> int:

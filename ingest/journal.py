@@ -94,12 +94,14 @@ class JournalState:
     Attributes:
         attempts: by attempt id, oldest first.
         digests: SHA-256 by ``digest_key`` of the range that was hashed.
+        link_bytes_s: how fast a part went that ran out of time; the slowest of several.
     """
 
     base_url: str | None = None
     planned: dict[str, PlannedFile] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    link_bytes_s: float | None = None
 
     def attempts_by_name(self) -> dict[str, list[Attempt]]:
         """The attempts on each upload file, oldest first."""
@@ -147,6 +149,8 @@ def _apply(state: JournalState, event: dict[str, Any]) -> None:
         }
     elif kind == "hashed":
         state.digests[event["key"]] = event["sha256"]
+    elif kind == "slow_link":
+        state.link_bytes_s = min(event["bytes_s"], state.link_bytes_s or event["bytes_s"])
     elif kind == "initiating":
         state.attempts[event["attempt"]] = Attempt(
             event["attempt"],

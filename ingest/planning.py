@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -138,15 +138,30 @@ def plan_upload_files(
         edges = _edges(source.size_bytes, borders.get(source.uri, ()))
         ranges = list(pairwise(edges))
         for name, (start, end) in zip(names[source.uri], ranges, strict=True):
+            parts = part_ranges(end - start, limits)
+            least = max(limits.min_part_size_bytes, _ceil_div(end - start, limits.max_parts))
             files.append(
                 UploadFile(
                     name=name,
                     file_type=file_type,
                     segments=(Segment(source, start, end - start),),
-                    parts=part_ranges(end - start, limits),
+                    parts=parts,
+                    least_part_bytes=least if parts else 0,
                 )
             )
     return tuple(files)
+
+
+def fit_parts(file: UploadFile, bytes_s: float, timeout_s: float, limits: Limits) -> UploadFile:
+    """``file`` in parts that a link of ``bytes_s`` carries in half of ``timeout_s``.
+
+    As it is if its parts are small enough already, or cannot be smaller.
+    """
+    length = max(file.least_part_bytes, int(bytes_s * timeout_s / 2))
+    if not file.parts or file.parts[0].length <= length:
+        return file
+    limits = replace(limits, multipart_threshold_bytes=0, part_size_bytes=length)
+    return replace(file, parts=part_ranges(file.size_bytes, limits))
 
 
 # --- validation slices ----------------------------------------------------------------------------

@@ -21,6 +21,9 @@ _MAX_SERVER_DELAY_S = 120.0
 
 _RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
 
+THROTTLES = frozenset({429, 503})
+"""Statuses that ask for fewer requests, from whoever sends them; 503 is S3's ``SlowDown``."""
+
 
 def is_retryable(status: int, headers: Mapping[str, str]) -> bool:
     """Whether the same request may succeed later; ``x-should-retry`` overrules the status."""

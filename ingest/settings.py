@@ -91,6 +91,8 @@ class PlanSettings(CheckSettings):
         base_url: the API; ``TOGETHER_BASE_URL`` is read by the command line.
         multipart_threshold: a file over this goes by multipart, in bytes.
         part_size: the target; a file of more than 250 parts gets larger ones.
+        part_timeout: wall clock seconds for one attempt of a part.
+        max_bandwidth: bytes a second over all workers.
         manifest: where file ids are recorded: a path or ``s3://bucket/key``.
         insecure: allow plain http to a host that is not this machine.
     """
@@ -99,6 +101,8 @@ class PlanSettings(CheckSettings):
     base_url: Annotated[str, AfterValidator(normalise_base_url)] = DEFAULT_BASE_URL
     multipart_threshold: Size = ByteSize(5 * GIB)
     part_size: Size = ByteSize(250 * MIB)
+    part_timeout: float = Field(default=300.0, gt=0, le=3600)
+    max_bandwidth: Size | None = None
     insecure: bool = False
 
     @property
@@ -127,9 +131,7 @@ class PublishSettings(PlanSettings):
         api_key_file: a file that holds the key; else ``TOGETHER_API_KEY`` is read.
         api_key_secret: the ARN of an AWS Secrets Manager secret that holds the key.
         max_parts_per_file: parts of one file in flight, at most 4.
-        part_timeout: wall clock seconds for one attempt of a part.
         max_in_flight: bodies in flight over all files.
-        max_bandwidth: bytes a second over all workers.
         etag: ``strict`` refuses a store whose ETags are not the MD5s of what was sent.
         wait: follow the server's processing of each file to its end.
     """
@@ -142,8 +144,6 @@ class PublishSettings(PlanSettings):
     max_parts_per_file: int = Field(
         default=MAX_PARTS_IN_FLIGHT_PER_FILE, ge=1, le=MAX_PARTS_IN_FLIGHT_PER_FILE
     )
-    part_timeout: float = Field(default=300.0, gt=0, le=3600)
     max_in_flight: int = Field(default=16, ge=1)
-    max_bandwidth: Size | None = None
     etag: Literal["auto", "strict"] = "auto"
     wait: bool = False

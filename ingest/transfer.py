@@ -20,9 +20,9 @@ from xml.etree import ElementTree
 
 import requests
 
-from ingest.errors import Permanent, Retryable, UploadError, UrlExpired
+from ingest.errors import Permanent, Retryable, TooSlow, UploadError, UrlExpired
 from ingest.files import Segment
-from ingest.retries import is_retryable, redacted, retry_after_s
+from ingest.retries import THROTTLES, is_retryable, redacted, retry_after_s
 from ingest.secrets import PresignedUrl
 from ingest.sources import open_segments
 from ingest.watched_http import Watchdog, caused_by, thread_session
@@ -31,6 +31,9 @@ STALL_TIMEOUT_S = 60.0
 """A connection that takes or gives no byte for this long is dead."""
 
 _BLOCK_BYTES = 1 << 20
+# Under a bandwidth limit a block is what may go in this time, so that bytes flow evenly.
+_PACED_BLOCK_S = 0.25
+_MIN_BLOCK_BYTES = 16 << 10
 _MAX_REDIRECTS = 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What S3 answers with status 400 although the request itself was right.
@@ -48,6 +51,7 @@ class PutTask:
         rate_bytes_s: this attempt's share of the bandwidth; None sends as fast as it goes.
         local: the API is on this machine, or the user waived safety: plain http and private
             addresses are fine.
+        with_md5: compute the MD5 of what is sent, to hold the store's ETag against.
     """
 
     label: str
@@ -58,6 +62,7 @@ class PutTask:
     timeout_s: float
     rate_bytes_s: float | None = None
     local: bool = False
+    with_md5: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class PutResult:
 
     Attributes:
         etag: unquoted; empty when the reply had none.
-        md5: of the bytes that were sent, in hex.
+        md5: of the bytes that were sent, in hex; empty where the task did not ask for it.
         opaque_etag: the reply says that its ETag is not the MD5 (KMS encryption).
     """
 
@@ -114,7 +119,7 @@ def put_body(task: PutTask) -> PutResult:
 def _put_once(url: str, task: PutTask, deadline: float) -> tuple[requests.Response, str, int]:
     """One PUT without following anything; (reply, MD5 in hex, bytes sent)."""
     with open_segments(task.segments, task.offset, task.length) as stream:
-        body = _Body(stream.read, task.length, deadline, task.rate_bytes_s)
+        body = _Body(stream.read, task, deadline)
         watchdog = Watchdog(deadline)
         try:
             with watchdog:
@@ -130,17 +135,21 @@ def _put_once(url: str, task: PutTask, deadline: float) -> tuple[requests.Respon
             raise _connection_fault(error, url, task, body, watchdog.fired) from None
     if 200 <= reply.status_code < 300 and body.sent != task.length:
         raise Retryable(f"{task.label}: sent {body.sent} of {task.length} bytes")
-    return reply, body.md5.hexdigest(), body.sent
+    return reply, body.md5.hexdigest() if body.md5 else "", body.sent
 
 
 def _connection_fault(
     error: Exception, url: str, task: PutTask, body: _Body, out_of_time: bool
 ) -> UploadError:
     if out_of_time or isinstance(error, _OutOfTime):
-        rate = body.sent / task.timeout_s / 1e6
-        return Retryable(
+        if body.sent in (0, task.length):
+            what = "sent, but not answered" if body.sent else "the store was not reached"
+            return Retryable(f"{task.label}: {what} within {task.timeout_s:g} s")
+        bytes_s = body.sent / task.timeout_s
+        return TooSlow(
             f"{task.label}: not sent within {task.timeout_s:g} s ({body.sent} of {task.length} "
-            f"bytes, {rate:.2f} MB/s); a slow link wants a smaller --part-size"
+            f"bytes, {bytes_s / 1e6:.2f} MB/s); a slow link wants a smaller --part-size",
+            bytes_s,
         )
     if task.url.expires_within(0):
         return UrlExpired(f"{task.label}: its presigned URL expired while it was being sent")
@@ -174,7 +183,8 @@ def _fault(reply: requests.Response, task: PutTask) -> UploadError:
     if status in (400, 403) and expired:
         return UrlExpired(message)
     if code in _PASSING_CODES or is_retryable(status, reply.headers):
-        return Retryable(message, retry_after_s(reply.headers))
+        throttled = status in THROTTLES or code == "SlowDown"
+        return Retryable(message, retry_after_s(reply.headers), throttled)
     return Permanent(message)
 
 
@@ -229,19 +239,17 @@ class _OutOfTime(Exception):
 class _Body:
     """What requests sends: counts, hashes and paces the bytes as they are read."""
 
-    def __init__(
-        self,
-        read: Callable[[int], bytes],
-        length: int,
-        deadline: float,
-        rate_bytes_s: float | None,
-    ) -> None:
+    def __init__(self, read: Callable[[int], bytes], task: PutTask, deadline: float) -> None:
         self.sent = 0
-        self.md5 = hashlib.md5(usedforsecurity=False)
+        self.md5 = hashlib.md5(usedforsecurity=False) if task.with_md5 else None
         self._read = read
-        self._length = length
+        self._length = task.length
         self._deadline = deadline
-        self._rate_bytes_s = rate_bytes_s
+        self._rate_bytes_s = task.rate_bytes_s
+        self._block_bytes = _BLOCK_BYTES
+        if task.rate_bytes_s:
+            paced = int(task.rate_bytes_s * _PACED_BLOCK_S)
+            self._block_bytes = min(_BLOCK_BYTES, max(_MIN_BLOCK_BYTES, paced))
         self._started = time.monotonic()
 
     def __len__(self) -> int:
@@ -252,8 +260,9 @@ class _Body:
         self._pace()
         if time.monotonic() > self._deadline:
             raise _OutOfTime
-        block = self._read(min(_BLOCK_BYTES, self._length - self.sent))
-        self.md5.update(block)
+        block = self._read(min(self._block_bytes, self._length - self.sent))
+        if self.md5:
+            self.md5.update(block)
         self.sent += len(block)
         return block
 

@@ -7,7 +7,8 @@ to an upload whose identity (content, purpose, API, part layout) is not the plan
 repeat a step whose outcome is unknown before it has looked.
 
 A passing fault that outlasts its retries leaves the upload open, so that the next run sends only
-what is missing; a lasting one aborts it at the server.
+what is missing; a lasting one aborts it at the server, and so does a link that is too slow for the
+size of the parts: ``PartsTooLarge`` asks the caller for smaller ones.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ingest.errors import (
     Permanent,
     Retryable,
     SourceChanged,
+    TooSlow,
     UrlExpired,
 )
 from ingest.files import Part, Purpose, UploadFile
@@ -42,6 +44,10 @@ _STARTS = 3
 _INTERRUPT_GRACE_S = 5.0
 # Less than this before its expiry, a URL is not worth starting with.
 _EXPIRY_MARGIN_S = 30.0
+# The next part is thought to take this much longer than the longest so far.
+_EXPIRY_CAUTION = 1.5
+# One part out of time may be a hiccup of the link, a second one tells how fast it is.
+_SLOW_TRIES = 2
 _BAD_STATES = frozenset({"FAILED", "INVALID_FORMAT"})
 
 
@@ -51,7 +57,9 @@ class UploadOptions:
 
     Attributes:
         parts_in_flight: parts of one file at a time.
-        rate_bytes_s: the share of the bandwidth of one body in flight.
+        part_timeout_s: wall clock seconds for one attempt of a part.
+        part_size_bytes: of which ``part_timeout_s`` speaks; a larger single request has as many
+            times longer.
         local: the API is on this machine (or ``--insecure``): plain http is fine.
         strict_etag: refuse a store whose ETags are not MD5s.
         attempts: how often a body is tried.
@@ -61,7 +69,7 @@ class UploadOptions:
     base_url: str
     parts_in_flight: int = 4
     part_timeout_s: float = 300.0
-    rate_bytes_s: float | None = None
+    part_size_bytes: int = 250 * 2**20
     local: bool = False
     strict_etag: bool = False
     attempts: int = ATTEMPTS
@@ -81,6 +89,10 @@ class Uploaded:
     parts: int
 
 
+class PartsTooLarge(TooSlow):
+    """The link cannot carry the parts of an upload in time, and they could be smaller."""
+
+
 @dataclass(slots=True)
 class _Body:
     """One PUT that is still owed: a part, or the whole file (part 0)."""
@@ -89,6 +101,7 @@ class _Body:
     url: PresignedUrl
     tries: int = 0
     mismatches: int = 0
+    too_slow: int = 0
     not_before: float = 0.0
 
 
@@ -97,7 +110,7 @@ class Uploader:
     """Uploads files, one call of ``upload`` each, from several threads.
 
     Attributes:
-        send: gives a ``PutTask`` to a worker; the future holds its result or its error.
+        send: queues a ``PutTask`` for a worker; the future holds its result or its error.
         stop: set on Ctrl-C: no new body is sent, those in flight get a few seconds.
         on_sent: called with the file's name and the acknowledged bytes; with a negative number
             when these no longer count, since the upload has to start anew.
@@ -119,10 +132,11 @@ class Uploader:
         Raises:
             UploadError: its type says whether running again can help; the journal keeps what was
                 reached.
+            PartsTooLarge: among them; the upload was aborted, to be planned anew.
             NotAuthorised: the key is refused.
             Interrupted: ``stop`` was set.
         """
-        identity = self._identity(file, sha256)
+        identity = self.identity(file, sha256)
         if earlier and earlier[-1].identity == identity:
             done = self._take_up(file, earlier[-1])
             if done is not None:
@@ -141,7 +155,8 @@ class Uploader:
             "this machine is wrong"
         )
 
-    def _identity(self, file: UploadFile, sha256: str) -> str:
+    def identity(self, file: UploadFile, sha256: str) -> str:
+        """What an earlier attempt must be equal in, for ``upload`` to go on with it."""
         layout = f"{len(file.parts)}x{file.parts[0].length}" if file.parts else "single"
         return f"{sha256} {self.options.purpose} {self.options.base_url} {layout}"
 
@@ -262,6 +277,10 @@ class Uploader:
         except UrlExpired:
             self._give_up(attempt)
             return None
+        except PartsTooLarge as error:
+            self._give_up(attempt, error)
+            self.on_sent(file.name, -_sent_bytes(file, attempt))
+            raise
         except Permanent as error:
             self._give_up(attempt, error)
             raise
@@ -283,10 +302,13 @@ class Uploader:
             if part.number not in attempt.sent
         ]
         in_flight: dict[Future[PutResult], _Body] = {}
+        longest_s = 0.0
         try:
             while waiting or in_flight:
                 self._check_stop(file)
                 for body in self._due(waiting, len(in_flight)):
+                    if longest_s and body.url.expires_within(_EXPIRY_CAUTION * longest_s):
+                        raise UrlExpired(f"{file.name}: its presigned URLs expire too soon")
                     in_flight[self.send(self._task(file, body))] = body
                 pause_s = min((b.not_before for b in waiting), default=0.0) - time.monotonic()
                 if not in_flight:
@@ -296,9 +318,12 @@ class Uploader:
                 finished, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in finished:
                     body = in_flight.pop(future)
-                    if not self._acknowledge(file, attempt, body, future):
+                    result = self._acknowledge(file, attempt, body, future)
+                    if result is None:
                         # Before new ones: whether a store's ETags are MD5s shows at a second try.
                         waiting.insert(0, body)
+                    else:
+                        longest_s = max(longest_s, result.seconds)
         finally:
             self._settle(file, attempt, in_flight)
 
@@ -313,33 +338,48 @@ class Uploader:
 
     def _task(self, file: UploadFile, body: _Body) -> PutTask:
         number = body.part.number
+        times = 1.0 if number else body.part.length / self.options.part_size_bytes
         return PutTask(
             label=f"{file.name} part {number}/{len(file.parts)}" if number else file.name,
             segments=file.segments,
             offset=body.part.offset,
             length=body.part.length,
             url=body.url,
-            timeout_s=self.options.part_timeout_s,
-            rate_bytes_s=self.options.rate_bytes_s,
+            timeout_s=self.options.part_timeout_s * max(1.0, times),
             local=self.options.local,
+            # The ETag of a single request is not held against it: the API checks the SHA-256.
+            with_md5=bool(number),
         )
 
     def _acknowledge(
         self, file: UploadFile, attempt: Attempt, body: _Body, future: Future[PutResult]
-    ) -> bool:
-        """Journal a body that has arrived; False when it is to be sent again."""
+    ) -> PutResult | None:
+        """Journal a body that has arrived; None when it is to be sent again."""
         try:
             result = future.result()
             self._check_etag(file, body, result)
         except Retryable as fault:
+            self._count_slowness(file, body, fault)
             if body.tries >= self.options.attempts:
                 raise
             body.not_before = time.monotonic() + backoff_s(body.tries, fault.retry_after_s)
-            return False
+            return None
         if body.part.number:
             self.journal.record_part(attempt, SentPart(body.part.number, result.etag, result.md5))
         self.on_sent(file.name, body.part.length)
-        return True
+        return result
+
+    def _count_slowness(self, file: UploadFile, body: _Body, fault: Retryable) -> None:
+        """Whether a body ran out of time once more, and smaller ones could do better.
+
+        Raises:
+            PartsTooLarge: they could.
+        """
+        if not isinstance(fault, TooSlow):
+            return
+        body.too_slow += 1
+        if body.too_slow >= _SLOW_TRIES and body.part.length > file.least_part_bytes > 0:
+            raise PartsTooLarge(str(fault), fault.bytes_s) from None
 
     def _check_etag(self, file: UploadFile, body: _Body, result: PutResult) -> None:
         """Hold a part's ETag against its MD5, where the store's ETags are MD5s.

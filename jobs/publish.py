@@ -10,25 +10,25 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 from ingest.digest import range_key
-from ingest.errors import DataInvalid, IngestError, Interrupted, SourceError
+from ingest.errors import DataInvalid, SourceError
 from ingest.files import FileReport, UploadFile
 from ingest.files_api import FilesApi
 from ingest.journal import Journal, Phase, PlannedFile, replay
 from ingest.manifest import Manifest, parse_manifest, usable
 from ingest.run_store import RunStore, run_store
 from ingest.secrets import read_api_key
-from ingest.settings import PublishSettings, is_loopback
-from ingest.upload import Uploaded, Uploader, UploadOptions
+from ingest.settings import PublishSettings
+from ingest.throttle import Throttle
 from jobs import engines
 from jobs.books import Books, Content
 from jobs.checking import Digests, Validation, window_of
 from jobs.engines import Engine
 from jobs.progress import Progress, Silent
 from jobs.survey import UNREADABLE, Survey, survey
+from jobs.uploading import UploadStage
 from jobs.waiting import wait_processed
 from jobs.windowed import run_windowed
 
@@ -65,13 +65,14 @@ def publish(
     key = read_api_key(settings.api_key_file, settings.api_key_secret)
     plan = survey(settings)
     _refuse_unreadable(plan.refused)
-    api = FilesApi(settings.base_url, key, stop)
+    throttle = Throttle(settings.max_in_flight, progress.note)
+    api = FilesApi(settings.base_url, key, stop, throttle=throttle)
     store = run_store(settings.manifest, settings.s3_endpoint)
     try:
         store.open()
         manifest = parse_manifest(store.read_manifest() or b"", store.location)
         api.check_key()
-        run = _Run(settings, plan, api, store, manifest, progress, stop)
+        run = _Run(settings, plan, api, throttle, store, manifest, progress, stop)
         return run.run(on_reports)
     finally:
         store.close()
@@ -94,6 +95,7 @@ class _Run:
         settings: PublishSettings,
         plan: Survey,
         api: FilesApi,
+        throttle: Throttle,
         store: RunStore,
         manifest: Manifest,
         progress: Progress,
@@ -108,6 +110,17 @@ class _Run:
         self._books = Books(settings, store, manifest, progress)
         self._state = replay(store.read_journal(), store.location)
         self._journal = Journal(store)
+        self._uploads = UploadStage(
+            settings,
+            plan.limits,
+            api,
+            self._journal,
+            self._state,
+            self._books,
+            progress,
+            stop,
+            throttle,
+        )
 
     def run(self, on_reports: OnReports | None) -> Manifest:
         """Stages 3 to 7."""
@@ -121,7 +134,8 @@ class _Run:
             validation = self._validate(engine, files, digests, on_reports)
             contents = {file.name: self._content(file, digests, validation) for file in files}
             sendable = self._sendable(files, contents)
-            self._upload(engine, sendable, contents, digests)
+            self._begin_upload(sendable)
+            self._uploads.run(engine, sendable, contents, digests.failure)
         except DataInvalid:
             self._clear_journal()
             raise
@@ -255,91 +269,10 @@ class _Run:
                 sendable.append(file)
         return sendable
 
-    # --- upload ----------------------------------------------------------------------------------
-
-    def _upload(
-        self,
-        engine: Engine,
-        files: Sequence[UploadFile],
-        contents: dict[str, Content],
-        digests: Digests,
-    ) -> None:
-        """Stages 5 and 6: every file in a thread of its own, a few files at a time."""
+    def _begin_upload(self, files: Sequence[UploadFile]) -> None:
         plan = [PlannedFile(f.name, f.size_bytes, len(f.parts)) for f in self._plan.uploads]
         self._journal.record_run(self._settings.base_url, plan)
         self._progress.stage("upload", sum(f.size_bytes for f in files), len(files))
-        uploader = Uploader(
-            api=self._api,
-            journal=self._journal,
-            send=engine.put,
-            options=self._options(files),
-            stop=self._stop,
-            on_sent=lambda _name, size_bytes: self._progress.advance(size_bytes),
-            note=self._progress.note,
-        )
-        attempts = self._state.attempts_by_name()
-
-        def bring(same: list[UploadFile]) -> None:
-            """Send the first of some identical files; the others share its id."""
-            first = same[0]
-            try:
-                self._check_going()
-                sha256 = contents[first.name].sha256
-                if sha256 is None:
-                    raise digests.failure(first)
-                done = uploader.upload(first, sha256, attempts.get(first.name, ()))
-            except IngestError as error:
-                for file in same:
-                    self._books.fail(file, contents[file.name], error)
-                return
-            self._books.succeed(first, contents[first.name], done)
-            for file in same[1:]:
-                self._progress.advance(file.size_bytes)
-                self._books.succeed(file, contents[file.name], Uploaded(done.remote, True, 0))
-
-        identical: dict[str, list[UploadFile]] = {}
-        for file in files:
-            identical.setdefault(contents[file.name].sha256 or file.name, []).append(file)
-        self._in_threads(bring, list(identical.values()))
-
-    def _in_threads(
-        self, bring: Callable[[list[UploadFile]], None], groups: list[list[UploadFile]]
-    ) -> None:
-        """Call ``bring`` for each group; small files do not wait behind large ones.
-
-        Only so many multipart uploads are open as can be busy: their URLs expire.
-        """
-        in_flight = self._settings.max_in_flight
-        large = max(1, in_flight // self._settings.max_parts_per_file)
-        with (
-            ThreadPoolExecutor(large, "multipart") as multipart,
-            ThreadPoolExecutor(in_flight, "single") as single,
-        ):
-            futures = [
-                (multipart if group[0].parts else single).submit(bring, group) for group in groups
-            ]
-            for future in futures:
-                future.result()
-
-    def _options(self, files: Sequence[UploadFile]) -> UploadOptions:
-        settings = self._settings
-        bodies = sum(min(len(f.parts), settings.max_parts_per_file) or 1 for f in files)
-        share = max(1, min(settings.max_in_flight, bodies))
-        return UploadOptions(
-            purpose=settings.purpose,
-            base_url=settings.base_url,
-            parts_in_flight=settings.max_parts_per_file,
-            part_timeout_s=settings.part_timeout,
-            rate_bytes_s=settings.max_bandwidth / share if settings.max_bandwidth else None,
-            local=settings.insecure or is_loopback(settings.base_url),
-            strict_etag=settings.etag == "strict",
-        )
-
-    def _check_going(self) -> None:
-        if self._books.fatal is not None:
-            raise self._books.fatal
-        if self._stop.is_set():
-            raise Interrupted("stopped")
 
     # --- the end ---------------------------------------------------------------------------------
 

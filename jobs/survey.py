@@ -64,10 +64,14 @@ def limits_of(settings: CheckSettings) -> Limits:
     )
     if not isinstance(settings, PlanSettings):
         return limits
+    part_size_bytes = int(settings.part_size)
+    if settings.max_bandwidth is not None:  # a part has to arrive in time though it goes slowly
+        in_time_bytes = int(settings.max_bandwidth * settings.part_timeout / 2)
+        part_size_bytes = max(settings.min_part_bytes, min(part_size_bytes, in_time_bytes))
     return replace(
         limits,
         multipart_threshold_bytes=settings.multipart_threshold,
-        part_size_bytes=settings.part_size,
+        part_size_bytes=part_size_bytes,
         min_part_size_bytes=settings.min_part_bytes,
     )
 

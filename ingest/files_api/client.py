@@ -40,8 +40,16 @@ from ingest.files_api.wire import (
     parse_file_list,
     parse_initiated,
 )
-from ingest.retries import ATTEMPTS, backoff_s, is_retryable, redacted, retry_after_s
+from ingest.retries import (
+    ATTEMPTS,
+    THROTTLES,
+    backoff_s,
+    is_retryable,
+    redacted,
+    retry_after_s,
+)
 from ingest.secrets import PresignedUrl
+from ingest.throttle import Throttle
 from ingest.watched_http import Watchdog, WatchedAdapter, caused_by
 
 _T = TypeVar("_T")
@@ -75,6 +83,7 @@ class FilesApi:
     Args:
         base_url: with ``/v1`` at its end, as ``settings.normalise_base_url`` leaves it.
         stop: set by the driver on Ctrl-C; waits between attempts end at once.
+        throttle: holds calls back while the servers of the run ask for fewer requests.
     """
 
     def __init__(
@@ -83,10 +92,12 @@ class FilesApi:
         key: SecretStr,
         stop: threading.Event | None = None,
         attempts: int = ATTEMPTS,
+        throttle: Throttle | None = None,
     ) -> None:
         self.base_url = base_url
         self._stop = stop or threading.Event()
         self._attempts = attempts
+        self._throttle = throttle or Throttle(1)
         self._session = requests.Session()
         self._key = key
         self._session.auth = _Bearer(key)
@@ -239,10 +250,15 @@ class FilesApi:
         what = f"{method} {path}"
         attempts = attempts or self._attempts
         for attempt in range(1, attempts + 1):
+            self._throttle.wait(self._stop)
+            started = self._throttle.clock()
             try:
                 reply = self._request(method, path, timeout_s, once=once, **request)
+                if reply.status_code in THROTTLES:
+                    self._throttle.slow_down(started, retry_after_s(reply.headers))
                 if not (200 <= reply.status_code < 300 or reply.status_code in accept):
                     raise self._fault(reply, what, once=once)
+                self._throttle.recover(started)
                 try:
                     return read(reply)
                 except _Garbled as fault:

@@ -30,7 +30,7 @@ def segment_of(tmp_path: Path) -> SegmentOf:
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between attempts."""
-    for module in ("ingest.files_api.client", "ingest.upload"):
+    for module in ("ingest.files_api.client", "ingest.upload", "ingest.throttle"):
         monkeypatch.setattr(f"{module}.backoff_s", lambda _attempt, _wish_s=None: 0.0)
 
 
