@@ -148,7 +148,7 @@ class Uploader:
             done = self._start(file, sha256, identity)
             if done is not None:
                 return self._confirmed(file, done)
-            self.note(f"{file.name}: its presigned URLs expired; the upload starts anew")
+            self.note(f"{file.name}: its presigned URLs expire too soon; the upload starts anew")
         raise Retryable(
             f"{file.name}: the presigned URLs expired {_STARTS} times before it was sent; "
             "a smaller --part-size or --shard-size needs less time for each, unless the clock of "

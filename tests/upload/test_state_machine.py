@@ -447,7 +447,7 @@ def test_a_url_that_expires_starts_the_upload_anew(harness: Harness, kind: str) 
 
     harness.assert_uploaded(done, data)
     assert harness.open_uploads() == set()
-    assert harness.notes == ["a.jsonl: its presigned URLs expired; the upload starts anew"]
+    assert harness.notes == ["a.jsonl: its presigned URLs expire too soon; the upload starts anew"]
     assert sum(harness.sent_bytes) == len(data)
 
 
