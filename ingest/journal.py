@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -177,20 +178,38 @@ def _apply_to_attempt(attempt: Attempt, kind: str, event: dict[str, Any]) -> Non
         attempt.error = event["error"]
 
 
+_LAZY_S = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """A line that is to be written.
+
+    Attributes:
+        awaited: a thread waits until it is.
+        leads: that thread is the one to write it, and all that has been queued.
+    """
+
+    text: str
+    awaited: bool
+    leads: bool = False
+    woken: threading.Event = field(default_factory=threading.Event)
+
+
 class Journal:
     """The writer. ``record`` returns once its line would survive a crash of the machine.
 
-    Threads that record at the same time share one sync: the first becomes the leader and writes
-    what the others queued, so thousands of small files do not wait for thousands of syncs.
+    Threads that record at the same time share one sync: one leads, and writes what the others have
+    queued meanwhile, so thousands of small files do not wait for thousands of syncs. The leader
+    wakes those whose lines it wrote, and one more to lead next.
     """
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
-        self._turn = threading.Condition()
-        self._queue: list[str] = []
-        self._queued = 0
-        self._synced = 0
+        self._lock = threading.Lock()
+        self._queue: list[_Line] = []
         self._leading = False
+        self._written_at = time.monotonic()
         self._failure: BaseException | None = None
 
     def record(self, event: str, **fields: Any) -> None:
@@ -199,38 +218,56 @@ class Journal:
         Raises:
             ManifestError: the journal cannot be written; the effect it announces must not happen.
         """
-        line = json.dumps({"event": event, **fields}, separators=(",", ":")) + "\n"
-        with self._turn:
-            self._check()
-            self._queue.append(line)
-            self._queued += 1
-            ticket = self._queued
-            while self._leading and self._synced < ticket:
-                self._turn.wait()
-            if self._synced >= ticket:
-                self._check()
-                return
-            self._leading = True
-            batch, upto = self._queue, self._queued
-            self._queue = []
-        self._write(batch, upto)
+        line = self._enqueue(event, fields, awaited=True)
+        if not line.leads:
+            line.woken.wait()
+        if line.leads:
+            self._lead()
         self._check()
 
-    def _write(self, batch: list[str], upto: int) -> None:
+    def record_lazily(self, event: str, **fields: Any) -> None:
+        """Append an event that announces nothing: it goes with the next one, or within a second.
+
+        Raises:
+            ManifestError: as ``record``.
+        """
+        if time.monotonic() - self._written_at > _LAZY_S:
+            self.record(event, **fields)
+        else:
+            self._enqueue(event, fields, awaited=False)
+
+    def _enqueue(self, event: str, fields: dict[str, Any], *, awaited: bool) -> _Line:
+        text = json.dumps({"event": event, **fields}, separators=(",", ":")) + "\n"
+        line = _Line(text, awaited)
+        with self._lock:
+            self._check()
+            self._queue.append(line)
+            line.leads = awaited and not self._leading
+            self._leading = self._leading or line.leads
+        return line
+
+    def _lead(self) -> None:
+        with self._lock:
+            batch, self._queue = self._queue, []
         try:
             # After a failure nothing more is written: it may have left half a line, which only
             # the end of a journal can have.
-            if self._failure is None:
-                self._store.append("".join(batch).encode())
+            if batch and self._failure is None:
+                self._store.append("".join(line.text for line in batch).encode())
         except BaseException as error:  # told to every thread whose line was in the batch
             self._failure = error
             if not isinstance(error, Exception):
                 raise
         finally:
-            with self._turn:
-                self._synced = upto
-                self._leading = False
-                self._turn.notify_all()
+            self._written_at = time.monotonic()
+            with self._lock:
+                following = next((line for line in self._queue if line.awaited), None)
+                self._leading = following is not None
+            for line in batch:
+                line.woken.set()
+            if following is not None:
+                following.leads = True
+                following.woken.set()
 
     def _check(self) -> None:
         if self._failure is not None:

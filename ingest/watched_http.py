@@ -48,12 +48,10 @@ class Watchdog:
 
     def __enter__(self) -> None:
         _of_thread.watchdog = self
-        _live.add(self)
-        threading.Thread(target=self._look_on, name="watchdog", daemon=True).start()
+        _patrol.add(self)
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        _live.discard(self)
+        _patrol.remove(self)
         _of_thread.watchdog = None
 
     def fire(self) -> None:
@@ -68,21 +66,55 @@ class Watchdog:
         if self.fired:
             _cut(connection)
 
-    def _look_on(self) -> None:
-        stopping = False
+    def look(self, now: float) -> float:
+        """Fire if it is time to; return how long nothing can change."""
+        if self._stop is not None and self._stop.is_set():
+            self._deadline = min(self._deadline, now + STOP_GRACE_S)
+            self._stop = None  # heard
+        if now >= self._deadline and not self.fired:
+            self.fire()
+        return max(0.0, self._deadline - now)
+
+
+class _Patrol:
+    """The one thread that looks after all watchdogs of this process, while there are any."""
+
+    def __init__(self) -> None:
+        self.watchdogs: set[Watchdog] = set()
+        self._needed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def add(self, watchdog: Watchdog) -> None:
+        with self._lock:
+            self.watchdogs.add(watchdog)
+            if self._thread is None or not self._thread.is_alive():  # a fork leaves it behind
+                self._thread = threading.Thread(target=self._work, name="watchdog", daemon=True)
+                self._thread.start()
+        self._needed.set()
+
+    def remove(self, watchdog: Watchdog) -> None:
+        with self._lock:
+            self.watchdogs.discard(watchdog)
+
+    def all(self) -> list[Watchdog]:
+        with self._lock:
+            return list(self.watchdogs)
+
+    def _work(self) -> None:
         while True:
+            watchdogs = self.all()
+            if not watchdogs:
+                self._needed.wait()
+                self._needed.clear()
+                continue
             now = time.monotonic()
-            if self._stop is not None and self._stop.is_set() and not stopping:
-                stopping = True
-                self._deadline = min(self._deadline, now + STOP_GRACE_S)
-            if now >= self._deadline:
-                self.fire()
-                return
-            looks_again = self._stop is not None and not stopping
-            longest_s = _LOOK_EVERY_S if looks_again else threading.TIMEOUT_MAX
-            pause_s = min(self._deadline - now, longest_s)
-            if self._over.wait(pause_s):
-                return
+            quiet_s = [w.look(now) for w in watchdogs if not w.fired]
+            # One that comes meanwhile is looked at no later than that.
+            time.sleep(min([*quiet_s, _LOOK_EVERY_S]))
+
+
+_patrol = _Patrol()
 
 
 def _cut(connection: HTTPConnection) -> None:
@@ -92,9 +124,6 @@ def _cut(connection: HTTPConnection) -> None:
         # the encryption away from under the thread that is using it.
         with contextlib.suppress(OSError):
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-_live: set[Watchdog] = set()
 
 
 def caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
@@ -116,7 +145,7 @@ def caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
 
 def cut_all() -> None:
     """Cut every watched connection of this process: the run is over."""
-    for watchdog in list(_live):
+    for watchdog in _patrol.all():
         watchdog.fire()
 
 

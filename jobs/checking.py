@@ -169,7 +169,7 @@ class Digests:
         except IngestError as error:
             self._failed[key] = error
         else:
-            self._journal.record("hashed", key=key, sha256=self.known[key])
+            self._journal.record_lazily("hashed", key=key, sha256=self.known[key])
 
 
 def window_of(engine: Engine) -> Callable[[], int]:

@@ -273,3 +273,44 @@ def test_the_journal_on_disk_is_what_was_recorded(tmp_path: object) -> None:
 
     assert replay(store.read_journal(), store.location).attempts == {"a1": each}
     store.close()
+
+
+def test_what_announces_nothing_goes_with_the_next_event_or_within_a_second(
+    journal: Journal, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.record_lazily("hashed", key="a", sha256="1")
+    journal.record_lazily("hashed", key="b", sha256="2")
+    assert store.calls == 0
+
+    journal.record("run", schema=1, base_url="", files=[])
+
+    assert store.calls == 1
+    monkeypatch.setattr("ingest.journal._LAZY_S", -1.0)
+    journal.record_lazily("hashed", key="c", sha256="3")
+    assert store.calls == 2
+    assert replay(store.content, "out").digests == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_threads_that_wait_are_served_whatever_is_written_lazily_beside_them(
+    journal: Journal, store: MemoryStore
+) -> None:
+    store.delay_s = 0.001
+
+    def write(thread: int) -> None:
+        for number in range(30):
+            journal.record_lazily("hashed", key=f"lazy-{thread}-{number}", sha256="0")
+            journal.record("hashed", key=f"{thread}-{number}", sha256="0")
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(replay(store.content, "out").digests) == 2 * 8 * 30
+
+
+def test_the_slowest_link_that_was_met_is_known_again() -> None:
+    lines = [b'{"event":"slow_link","bytes_s":%d}' % rate for rate in (30, 10, 20)]
+    assert replay(b"\n".join(lines), "out").link_bytes_s == 10
+    assert replay(b"", "out").link_bytes_s is None
