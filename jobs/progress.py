@@ -10,17 +10,6 @@ import threading
 import time
 from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as RichBars
-
 _LINE_EVERY_S = 10.0
 
 
@@ -122,56 +111,15 @@ class Lines:
         print(line, file=self._stream, flush=True)
 
 
-class Bars:
-    """One live bar for the stage at hand; notes scroll above it."""
-
-    def __init__(self, console: Console) -> None:
-        self._bars = RichBars(
-            TextColumn("{task.description:<9}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TextColumn("{task.fields[files]} files"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._lock = threading.Lock()
-        self._task: TaskID | None = None
-        self._done_files = self._total_files = 0
-        self._bars.start()
-
-    def stage(self, title: str, total_bytes: int, total_files: int) -> None:
-        """See ``Progress``."""
-        with self._lock:
-            self._done_files, self._total_files = 0, total_files
-            if not total_files:
-                return
-            self._task = self._bars.add_task(title, total=total_bytes, files=f"0/{total_files}")
-
-    def advance(self, done_bytes: int, files: int = 0) -> None:
-        """See ``Progress``."""
-        with self._lock:
-            if self._task is None:
-                return
-            self._done_files += files
-            self._bars.update(
-                self._task, advance=done_bytes, files=f"{self._done_files}/{self._total_files}"
-            )
-
-    def note(self, line: str) -> None:
-        """See ``Progress``."""
-        self._bars.console.print(line, markup=False, highlight=False)
-
-    def finished(self, line: str) -> None:
-        """See ``Progress``."""
-
-    def close(self) -> None:
-        """See ``Progress``."""
-        self._bars.stop()
-
-
 def for_stream(stream: TextIO) -> Progress:
     """Bars where ``stream`` is a terminal, else lines."""
+    if not stream.isatty():
+        return Lines(stream)
+    # Rich takes a while to import, and a log needs none of it.
+    from rich.console import Console
+
+    from jobs.progress_bars import Bars
+
     console = Console(file=stream)
     return Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines(stream)
 

@@ -24,7 +24,8 @@ from ingest.settings import PublishSettings
 from ingest.throttle import Throttle
 from jobs import engines
 from jobs.books import Books, Content
-from jobs.checking import Digests, Validation, window_of
+from jobs.checking import Validation, window_of
+from jobs.digests import Digests
 from jobs.engines import Engine
 from jobs.progress import Progress, Silent
 from jobs.survey import UNREADABLE, Survey, survey

@@ -2,7 +2,7 @@
 
     validate_slice   runs in a worker (process pool or Ray task): one slice -> SliceResult
     merge_slices     runs in the driver: all results of a file, in order -> FileReport
-    iter_problems    runs in the driver: finds again what a report has only counted
+    every_problem.iter_problems   runs in the driver: finds again what a report has only counted
 
     slices.py        validate_slice: opens the source and chooses the reader for its file type
       jsonl.py       JSON Lines: batches of lines; the fast path, and check_line for the rest
@@ -19,11 +19,11 @@ What a record must be is said once, in ``ingest.rules``: the fast path may only 
 Anything wrong with data is a problem with a code; only a source that cannot be read, or is no
 longer the one that was planned, raises (``SourceError``, ``SourceChanged``, ``Retryable``).
 A report does not depend on how a file is cut into slices, or on the size of the blocks read.
+Importing this package is cheap, for the sake of drivers: only workers need the readers.
 """
 
-from ingest.validation.every_problem import iter_problems
 from ingest.validation.findings import SliceResult
 from ingest.validation.merge import join_statistics, merge_slices
 from ingest.validation.slices import validate_slice
 
-__all__ = ["SliceResult", "iter_problems", "join_statistics", "merge_slices", "validate_slice"]
+__all__ = ["SliceResult", "join_statistics", "merge_slices", "validate_slice"]

@@ -39,15 +39,8 @@ from ingest.files import Purpose, RuleSet
 from ingest.rules.advisories import find_warnings
 from ingest.rules.formats import DATASET_FORMATS
 from ingest.rules.json_text import MAX_INTEGER_DIGITS, MAX_NESTING
-from ingest.validation.shapes import (
-    INVALID,
-    LONG_LINE_BYTES,
-    STANDARD,
-    STRICT,
-    Parts,
-    Shape,
-    Shapes,
-)
+from ingest.validation.counted import Parts
+from ingest.validation.shapes import INVALID, LONG_LINE_BYTES, STANDARD, STRICT, Shape, Shapes
 
 # Nesting takes two bytes a level, so a line has to be this long to be too deep.
 _LONG_BYTES = 2 * MAX_NESTING

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ingest.files import NO_STATISTICS, Problem, Statistics
 from ingest.rules.conversation import ROLES_STANDARD
 from ingest.rules.verdict import LineVerdict, RecordProblem
-from ingest.validation.shapes import Parts
+from ingest.validation.counted import Parts
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ made.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +22,7 @@ from msgspec import Raw, Struct
 from ingest.rules.advisories import are_functions, is_plain
 from ingest.rules.content import IMAGE_PREFIXES, MAX_IMAGE_URL_CHARACTERS, MAX_IMAGES
 from ingest.validation import structs
+from ingest.validation.counted import Parts
 from ingest.validation.structs import ABSENT
 
 INVALID = -1
@@ -38,35 +38,6 @@ _AFTER_STRINGS = bytearray(b"#")
 _QUOTED_PREFIXES = tuple(f'"{prefix}'.encode() for prefix in sorted(IMAGE_PREFIXES, key=len)[::-1])
 
 _CACHED_TOOLS_BYTES = 2**16
-
-
-@dataclass(slots=True)
-class Parts:
-    """What accepted records are made of, for statistics.
-
-    Attributes:
-        messages: of all roles; what the other three leave is the tools'.
-        images: content items that are images.
-    """
-
-    messages: int = 0
-    assistants: int = 0
-    users: int = 0
-    systems: int = 0
-    images: int = 0
-
-    def roles(self) -> Counter[str]:
-        """How many messages each role has."""
-        known = {"assistant": self.assistants, "user": self.users, "system": self.systems}
-        return Counter({**known, "tool": self.messages - sum(known.values())})
-
-    def add(self, other: Parts, times: int = 1) -> None:
-        """Count what ``other`` has counted; ``times`` is -1 to take it back."""
-        self.messages += times * other.messages
-        self.assistants += times * other.assistants
-        self.users += times * other.users
-        self.systems += times * other.systems
-        self.images += times * other.images
 
 
 @dataclass(frozen=True, slots=True)

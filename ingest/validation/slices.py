@@ -1,16 +1,15 @@
 """``validate_slice``: one validation task, from opening the source to its result.
 
-Runs in a worker, called by a process pool or a Ray task; it keeps nothing from call to call.
+Runs in a worker, called by a process pool or a Ray task; it keeps nothing from call to call. A
+driver has to import it to name it, but does not need the readers: Arrow and NumPy alone take it
+longer to import than all the rest. So each reader is imported when a file of its type is met.
 """
 
 from __future__ import annotations
 
 from ingest.files import SliceTask
 from ingest.sources import open_source
-from ingest.validation.csv_rows import check_csv
 from ingest.validation.findings import SliceResult
-from ingest.validation.jsonl import check_jsonl
-from ingest.validation.parquet_rows import check_parquet
 
 
 def validate_slice(task: SliceTask) -> SliceResult:
@@ -31,7 +30,13 @@ def validate_slice(task: SliceTask) -> SliceResult:
         if not task.source.size_bytes:
             return SliceResult()  # the merge says that the file is empty
         if task.file_type == "parquet":
+            from ingest.validation.parquet_rows import check_parquet
+
             return check_parquet(task, stream)
         if task.file_type == "csv":
+            from ingest.validation.csv_rows import check_csv
+
             return check_csv(task, stream)
+        from ingest.validation.jsonl import check_jsonl
+
         return check_jsonl(task, stream)

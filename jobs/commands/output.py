@@ -124,7 +124,7 @@ def _problem_lines(reports: list[FileReport], settings: CheckSettings) -> Iterat
     """Every problem as a JSON line, found one at a time, so that there may be any number."""
     from ingest.errors import IngestError
     from ingest.reports import problem_entry
-    from ingest.validation import iter_problems
+    from ingest.validation.every_problem import iter_problems
     from jobs.survey import unreadable
 
     def line(problem: Problem) -> str:

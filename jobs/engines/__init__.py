@@ -2,19 +2,22 @@
 
 ``local`` is process and thread pools of this machine; ``ray`` is tasks and actors of a cluster.
 Both run the same functions of ``ingest`` on the same task objects and give futures, so the driver
-does not know which one it drives. Ray is imported only when it is chosen.
+does not know which one it drives. Ray is imported only when it is chosen, and what sends only for
+a run that does.
 """
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import Future
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ingest.files import Segment, SliceTask, SourceFile
-from ingest.settings import CheckSettings
-from ingest.transfer import PutResult, PutTask
 from ingest.validation import SliceResult
+
+if TYPE_CHECKING:
+    from ingest.settings import CheckSettings
+    from ingest.transfer import PutResult, PutTask
 
 
 class Engine(Protocol):
@@ -58,13 +61,13 @@ def choose(settings: CheckSettings) -> str:
     return "ray" if settings.address or os.environ.get("RAY_ADDRESS") else "local"
 
 
-def start(settings: CheckSettings, total_bytes: int, max_in_flight: int = 1) -> Engine:
+def start(settings: CheckSettings, total_bytes: int, max_in_flight: int = 0) -> Engine:
     """Start the engine that ``settings`` ask for.
 
     Args:
         settings: which engine, where, and how many workers.
         total_bytes: how much there is to read; a little is not worth starting processes for.
-        max_in_flight: how many bodies may be sent at the same time.
+        max_in_flight: how many bodies may be sent at the same time; with 0, none may be.
 
     Raises:
         UsageError: there is no cluster at the address.

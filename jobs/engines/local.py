@@ -10,20 +10,22 @@ driver is gone, even by SIGKILL, ends by itself.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import threading
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from ingest.digest import digest_segments
 from ingest.errors import IngestError
 from ingest.files import Segment, SliceTask, SourceFile
-from ingest.transfer import PutResult, PutTask, put_body
 from ingest.validation import SliceResult, validate_slice
-from ingest.watched_http import cut_all
-from jobs.worker_processes import CONTEXT, WORTH_PROCESSES_BYTES
+from jobs.worker_processes import CONTEXT, WORTH_PROCESSES_BYTES, begin_worker
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from ingest.transfer import PutResult, PutTask
+    from jobs.engines.sending import SendingThreads
 
 
 class LocalEngine:
@@ -41,10 +43,15 @@ class LocalEngine:
         else:
             end, self._lifeline = CONTEXT.Pipe(duplex=False)
             self._validators = ProcessPoolExecutor(
-                self.workers, mp_context=CONTEXT, initializer=_begin_worker, initargs=(end,)
+                self.workers, mp_context=CONTEXT, initializer=begin_worker, initargs=(end,)
             )
         self._hashers = ThreadPoolExecutor(self.workers, "hash")
-        self._senders = ThreadPoolExecutor(max_in_flight, "send")
+        self._senders: SendingThreads | None = None
+        if max_in_flight:
+            # It brings `requests` along, for which a check should not wait.
+            from jobs.engines.sending import SendingThreads
+
+            self._senders = SendingThreads(max_in_flight)
 
     def validate(self, task: SliceTask) -> Future[SliceResult]:
         """See ``Engine``."""
@@ -71,7 +78,8 @@ class LocalEngine:
 
     def put(self, task: PutTask) -> Future[PutResult]:
         """See ``Engine``."""
-        return self._senders.submit(put_body, task)
+        assert self._senders is not None, "the engine was started for a run that sends nothing"
+        return self._senders.put(task)
 
     def check_sources(self, sources: tuple[SourceFile, ...]) -> None:
         """See ``Engine``: the workers are on this machine."""
@@ -79,27 +87,12 @@ class LocalEngine:
     def close(self) -> None:
         """See ``Engine``."""
         self._closed.set()
-        for pool in (self._validators, self._hashers, self._senders):
+        for pool in (self._validators, self._hashers):
             pool.shutdown(wait=False, cancel_futures=True)
         if self._lifeline is not None:
             self._lifeline.close()
-        cut_all()
-
-
-def _begin_worker(lifeline: Connection) -> None:
-    """Prepare a worker process.
-
-    Ctrl-C goes to the whole process group; only the driver decides what it means. The driver alone
-    holds the other end of ``lifeline``, which the system closes when it dies.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(lifeline,), name="lifeline", daemon=True).start()
-
-
-def _end_with(lifeline: Connection) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        lifeline.recv()
-    os._exit(0)
+        if self._senders is not None:
+            self._senders.close()
 
 
 def _worker_killed(task: SliceTask) -> IngestError:

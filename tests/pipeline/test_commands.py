@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from ingest.errors import DataInvalid, Interrupted
 from ingest.serve import Fault, LocalFilesApi
 from ingest.settings import PublishSettings
 from jobs.publish import publish
+from jobs.worker_processes import WORTH_PROCESSES_BYTES
 from tests.pipeline.conftest import (
     MULTIPART,
     Ingest,
@@ -403,24 +405,54 @@ def test_the_command_line_is_quick_to_start_for_it_imports_nothing_heavy() -> No
     assert shown.stdout == "set()\n"
 
 
-def test_a_check_on_the_local_engine_never_imports_ray(corpus: Path) -> None:
+SENDING = {"ray", "boto3", "requests", "ingest.transfer", "ingest.journal", "rich.progress"}
+READING = {"numpy", "pyarrow", "msgspec"}
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "unneeded"),
+    [
+        pytest.param(1, SENDING | {"pyarrow.parquet"}, id="small-file"),
+        pytest.param(WORTH_PROCESSES_BYTES, SENDING | READING, id="file-for-worker-processes"),
+    ],
+)
+def test_a_check_of_local_files_imports_only_what_it_uses(
+    tmp_path: Path, size_bytes: int, unneeded: set[str]
+) -> None:
+    line = b'{"messages": [{"role": "assistant", "content": "a"}]}\n'
+    (tmp_path / "data.jsonl").write_bytes(line * (size_bytes // len(line) + 1))
     code = (
         "import sys, jobs.cli\n"
         "try:\n"
-        "    jobs.cli.main(['check', 'data', '--json', 'report.json'])\n"
+        "    jobs.cli.main(['check', 'data.jsonl', '--json', 'report.json'])\n"
         "except SystemExit as end:\n"
-        "    print(end.code, 'ray' in sys.modules, 'boto3' in sys.modules)\n"
+        f"    print(end.code, sorted({unneeded} & set(sys.modules)))\n"
     )
 
     shown = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+
+    assert shown.stdout.splitlines()[-1] == "0 []"
+
+
+def test_worker_processes_do_not_import_the_command_line_again(tmp_path: Path) -> None:
+    line = b'{"messages": [{"role": "assistant", "content": "a"}]}\n'
+    (tmp_path / "data.jsonl").write_bytes(line * (WORTH_PROCESSES_BYTES // len(line) + 1))
+    program = Path(sys.executable).with_name("ingest")
+
+    shown = subprocess.run(
+        [program, "check", "data.jsonl", "--workers", "2"],
+        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
         capture_output=True,
         text=True,
         check=True,
-        cwd=corpus.parent,
+        cwd=tmp_path,
     )
 
-    assert shown.stdout.splitlines()[-1] == "0 False False"
+    imported = [line.split("|")[-1].strip() for line in shown.stderr.splitlines()]
+    assert imported.count("ingest.validation.jsonl") == 1, "workers have what their server has"
+    assert imported.count("jobs.cli") == 1
 
 
 def test_jobs_publish_as_a_module_is_ingest_publish(

@@ -15,7 +15,8 @@ import pytest
 from ingest.errors import SourceChanged
 from ingest.files import FileReport, FileType, Purpose, RuleSet, SliceTask
 from ingest.sources import stat_source
-from ingest.validation import iter_problems, jsonl, merge, merge_slices, validate_slice
+from ingest.validation import jsonl, merge, merge_slices, validate_slice
+from ingest.validation.every_problem import iter_problems
 
 GOOD = b'{"text": "a"}\n'
 BAD = b'{"text": 5, "a": 1}\n'

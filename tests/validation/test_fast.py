@@ -15,8 +15,8 @@ from ingest.files import PURPOSES, RULE_SETS, Purpose, RuleSet
 from ingest.rules.content import MAX_IMAGE_URL_CHARACTERS
 from ingest.rules.records import check_line
 from ingest.rules.verdict import RecordParts
+from ingest.validation.counted import Parts
 from ingest.validation.fast import FastPath
-from ingest.validation.shapes import Parts
 from tests.differential.generate import generate_jsonl
 
 FORMATS = ("conversation", "instruction", "general", "preference")
