@@ -112,8 +112,9 @@ class Uploader:
     Attributes:
         send: queues a ``PutTask`` for a worker; the future holds its result or its error.
         stop: set on Ctrl-C: no new body is sent, those in flight get a few seconds.
-        on_sent: called with the file's name and the acknowledged bytes; with a negative number
-            when these no longer count, since the upload has to start anew.
+        on_sent: called with the file's name, the bytes and parts that were acknowledged, and
+            whether an earlier run had sent them; with negative numbers when these no longer
+            count, since the upload has to start anew.
         note: called with a line a person should read.
     """
 
@@ -122,7 +123,7 @@ class Uploader:
     send: Callable[[PutTask], Future[PutResult]]
     options: UploadOptions
     stop: threading.Event
-    on_sent: Callable[[str, int], None]
+    on_sent: Callable[[str, int, int, bool], None]
     note: Callable[[str], None]
     _opaque_etags: threading.Event = field(default_factory=threading.Event)
 
@@ -184,7 +185,7 @@ class Uploader:
             self.journal.record_initiated(attempt, ticket.file_id)
             done = self._finish(file, attempt, (ticket.url,))
         if done is None:
-            self.on_sent(file.name, -_sent_bytes(file, attempt))
+            self._take_back(file, attempt)
         return done
 
     def _ticket(
@@ -248,10 +249,10 @@ class Uploader:
             f"{file.name}: going on with an earlier upload, "
             f"{len(file.parts) - len(missing)} of {len(file.parts)} parts are there"
         )
-        self.on_sent(file.name, _sent_bytes(file, attempt))
+        self.on_sent(file.name, _sent_bytes(file, attempt), len(attempt.sent), True)
         done = self._go_on(file, attempt)
         if done is None:
-            self.on_sent(file.name, -_sent_bytes(file, attempt))
+            self._take_back(file, attempt)
         return done
 
     def _go_on(self, file: UploadFile, attempt: Attempt) -> Uploaded | None:
@@ -279,7 +280,7 @@ class Uploader:
             return None
         except PartsTooLarge as error:
             self._give_up(attempt, error)
-            self.on_sent(file.name, -_sent_bytes(file, attempt))
+            self._take_back(file, attempt)
             raise
         except Permanent as error:
             self._give_up(attempt, error)
@@ -366,7 +367,7 @@ class Uploader:
             return None
         if body.part.number:
             self.journal.record_part(attempt, SentPart(body.part.number, result.etag, result.md5))
-        self.on_sent(file.name, body.part.length)
+        self.on_sent(file.name, body.part.length, int(body.part.number > 0), False)
         return result
 
     def _count_slowness(self, file: UploadFile, body: _Body, fault: Retryable) -> None:
@@ -477,6 +478,9 @@ class Uploader:
                 self.note(f"{attempt.name}: its upload could not be aborted ({fault})")
                 return
         self.journal.record_phase(attempt, Phase.ABORTED)
+
+    def _take_back(self, file: UploadFile, attempt: Attempt) -> None:
+        self.on_sent(file.name, -_sent_bytes(file, attempt), -len(attempt.sent), False)
 
     def _check_stop(self, file: UploadFile) -> None:
         if self.stop.is_set():

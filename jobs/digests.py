@@ -55,7 +55,7 @@ class Digests:
                     partial(self._take, digest_key(file.segments), size_bytes),
                 )
             elif counted:
-                self._progress.advance(size_bytes, files=1)
+                self._progress.advance(size_bytes, files=1, earlier=True)
 
     def _take(self, key: str, size_bytes: int, future: Future[str]) -> None:
         if size_bytes:

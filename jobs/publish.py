@@ -273,7 +273,12 @@ class _Run:
     def _begin_upload(self, files: Sequence[UploadFile]) -> None:
         plan = [PlannedFile(f.name, f.size_bytes, len(f.parts)) for f in self._plan.uploads]
         self._journal.record_run(self._settings.base_url, plan)
-        self._progress.stage("upload", sum(f.size_bytes for f in files), len(files))
+        self._progress.stage(
+            "upload",
+            sum(file.size_bytes for file in files),
+            len(files),
+            sum(len(file.parts) for file in files),
+        )
 
     # --- the end ---------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ingest.planning import Limits, fit_parts
 from ingest.settings import PublishSettings, is_loopback
 from ingest.throttle import Throttle
 from ingest.upload import PartsTooLarge, Uploaded, Uploader, UploadOptions
+from jobs.acknowledged import Acknowledged
 from jobs.books import Books, Content
 from jobs.engines import Engine
 from jobs.progress import Progress
@@ -64,6 +65,7 @@ class UploadStage:
         self._link_bytes_s = state.link_bytes_s
         self._books = books
         self._progress = progress
+        self._acknowledged = Acknowledged(progress)
         self._stop = stop
         self._throttle = throttle
 
@@ -92,7 +94,7 @@ class UploadStage:
                 send=sending.send,
                 options=self._options(),
                 stop=self._stop,
-                on_sent=lambda _name, size_bytes: self._progress.advance(size_bytes),
+                on_sent=self._acknowledged.sent,
                 note=self._progress.note,
             )
 
@@ -107,11 +109,13 @@ class UploadStage:
                     done = self._upload(uploader, first, sha256)
                 except IngestError as error:
                     for file in same:
+                        self._acknowledged.failed(file, error)
                         self._books.fail(file, contents[file.name], error)
                     return
+                self._acknowledged.arrived(first)
                 self._books.succeed(first, contents[first.name], done)
                 for file in same[1:]:
-                    self._progress.advance(file.size_bytes)
+                    self._acknowledged.arrived(file)
                     self._books.succeed(file, contents[file.name], Uploaded(done.remote, True, 0))
 
             self._in_threads(bring, list(identical.values()))
@@ -181,4 +185,7 @@ class UploadStage:
     def _fitted(self, file: UploadFile) -> UploadFile:
         if self._link_bytes_s is None:
             return file
-        return fit_parts(file, self._link_bytes_s, self._settings.part_timeout, self._limits)
+        timeout_s = self._settings.part_timeout
+        fitted = fit_parts(file, self._link_bytes_s, timeout_s, self._limits)
+        self._acknowledged.replanned(file, fitted)
+        return fitted

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from ingest.transfer import PutResult, PutTask
-    from jobs.engines.sending import SendingThreads
+    from jobs.engines.send_threads import SendingThreads
 
 
 class LocalEngine:
@@ -49,7 +49,7 @@ class LocalEngine:
         self._senders: SendingThreads | None = None
         if max_in_flight:
             # It brings `requests` along, for which a check should not wait.
-            from jobs.engines.sending import SendingThreads
+            from jobs.engines.send_threads import SendingThreads
 
             self._senders = SendingThreads(max_in_flight)
 

@@ -59,6 +59,7 @@ class Harness:
     stop: threading.Event = field(default_factory=threading.Event)
     notes: list[str] = field(default_factory=list)
     sent_bytes: list[int] = field(default_factory=list)
+    told: list[tuple[int, bool]] = field(default_factory=list)
     most_in_flight: int = 0
 
     @property
@@ -85,6 +86,7 @@ class Harness:
     ) -> Uploaded:
         """One run: take the journal up and bring the file to the API."""
         self.sent_bytes.clear()
+        self.told.clear()
         store = LocalRunStore(str(self.folder / "out.jsonl"))
         store.open()
         pool = ThreadPoolExecutor(8)
@@ -116,7 +118,7 @@ class Harness:
                     }
                 ),
                 stop=self.stop,
-                on_sent=lambda _name, size_bytes: self.sent_bytes.append(size_bytes),
+                on_sent=self.count,
                 note=self.notes.append,
             )
             sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
@@ -126,6 +128,11 @@ class Harness:
             if self.stop.is_set():
                 self.api.clear_faults()
             pool.shutdown()
+
+    def count(self, _name: str, size_bytes: int, parts: int, earlier: bool) -> None:
+        """What the uploader calls once something is acknowledged."""
+        self.sent_bytes.append(size_bytes)
+        self.told.append((parts, earlier))
 
     def journal(self) -> JournalState:
         """What the journal says now."""

@@ -261,6 +261,8 @@ def test_an_upload_that_the_server_has_dropped_starts_anew(harness: Harness) -> 
     harness.assert_uploaded(done, DATA)
     assert any("the earlier upload is lost" in note for note in harness.notes)
     assert sum(harness.sent_bytes) == len(DATA)
+    there = next(parts for parts, earlier in harness.told if earlier)
+    assert harness.told == [(there, True), (-there, False), *[(1, False)] * PARTS]
 
 
 def test_an_upload_that_was_dropped_before_it_was_completed_starts_anew(harness: Harness) -> None:
@@ -449,6 +451,8 @@ def test_a_url_that_expires_starts_the_upload_anew(harness: Harness, kind: str) 
     assert harness.open_uploads() == set()
     assert harness.notes == ["a.jsonl: its presigned URLs expire too soon; the upload starts anew"]
     assert sum(harness.sent_bytes) == len(data)
+    assert sum(parts for parts, _ in harness.told) == len(file.parts)
+    assert not any(earlier for _, earlier in harness.told)
 
 
 def test_urls_that_always_expire_are_not_asked_for_for_ever(harness: Harness) -> None:
