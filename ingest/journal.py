@@ -16,6 +16,7 @@ still be closed at the server.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ from ingest.secrets import PresignedUrl
 
 _SCHEMA = 1
 _LINE_START = b'{"event":"'
+_LAYOUT = re.compile(r"\d+x(\d+)$")
 
 
 class Phase(Enum):
@@ -77,6 +79,14 @@ class Attempt:
     def open_at_server(self) -> bool:
         """Whether the server still holds a multipart upload for it."""
         return self.upload_id is not None and self.phase not in (Phase.COMPLETED, Phase.ABORTED)
+
+    def sent_bytes(self, size_bytes: int) -> int:
+        """How many bytes its acknowledged parts hold, of a file of so many."""
+        layout = _LAYOUT.search(self.identity)
+        if layout is None:
+            return 0
+        length = int(layout[1])  # of every part but the last
+        return sum(min(length, size_bytes - (n - 1) * length) for n in self.sent)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ mtime, say) only decides whether to hash it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -139,11 +138,3 @@ def merge_superseded(entry: ManifestEntry, previous: ManifestEntry | None) -> Ma
     ids = [*previous.superseded, *filter(None, [previous.file_id]), *entry.superseded]
     kept = tuple(dict.fromkeys(i for i in ids if i != entry.file_id))
     return entry.model_copy(update={"superseded": kept})
-
-
-def summary(entries: Iterable[ManifestEntry]) -> dict[Status, int]:
-    """How many entries are in each state."""
-    counts: dict[Status, int] = {}
-    for entry in entries:
-        counts[entry.status] = counts.get(entry.status, 0) + 1
-    return counts

@@ -18,6 +18,7 @@ from ingest.errors import (
 )
 from ingest.files import FileReport, UploadFile
 from ingest.files_api import RemoteFile
+from ingest.journal import Attempt
 from ingest.manifest import (
     Manifest,
     ManifestEntry,
@@ -31,6 +32,7 @@ from ingest.settings import PublishSettings
 from ingest.statistics import ContentStatistics
 from ingest.upload import Uploaded
 from jobs.progress import Progress
+from jobs.rate import bytes_text
 
 _MANIFEST_EVERY_S = 3.0
 
@@ -144,13 +146,19 @@ class Books:
                 "--on-invalid skip"
             )
 
-    def raise_what_failed(self, files: Sequence[UploadFile]) -> None:
-        """Raise the error that decides the exit code, if anything went wrong with ``files``."""
+    def raise_what_failed(
+        self, files: Sequence[UploadFile], still_open: Sequence[Attempt] = ()
+    ) -> None:
+        """Raise the error that decides the exit code, if anything went wrong with ``files``.
+
+        ``still_open`` are the uploads whose parts the server keeps for the next run.
+        """
         entries = [self.manifest.entries.get(file.name) for file in files]
         published = sum(entry is not None and usable(entry) for entry in entries)
         state = f"{published} of {len(files)} files are published"
         if isinstance(self.fatal, Interrupted):
-            raise Interrupted(f"stopped; {state}; run the same command again to go on")
+            kept = _kept(files, still_open)
+            raise Interrupted(f"stopped; {state}{kept}; run the same command again to go on")
         if self.fatal is not None:
             raise self.fatal
         if self._failed:
@@ -205,6 +213,23 @@ class Books:
             self._progress.note(
                 f"{entry.name}: the server counts {remote.lines} records, here {entry.records}"
             )
+
+
+def _kept(files: Sequence[UploadFile], still_open: Sequence[Attempt]) -> str:
+    """What has been sent of files that are not complete, as the end of a sentence."""
+    sizes = {file.name: file.size_bytes for file in files}
+    begun = {a.name: a for a in still_open if a.sent and a.name in sizes}.values()
+    if not begun:
+        return ""
+    parts = sum(len(attempt.sent) for attempt in begun)
+    sent = sum(attempt.sent_bytes(sizes[attempt.name]) for attempt in begun)
+    where = next(iter(begun)).name if len(begun) == 1 else f"{len(begun)} others"
+    of = sum(attempt.num_parts for attempt in begun)
+    size = sum(sizes[attempt.name] for attempt in begun)
+    return (
+        f"; of {where}, {parts} of {of} parts ({bytes_text(sent)} of {bytes_text(size)}) are sent "
+        "and kept"
+    )
 
 
 def _status_of(remote: RemoteFile, otherwise: Status) -> Status:

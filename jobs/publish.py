@@ -16,7 +16,7 @@ from ingest.digest import range_key
 from ingest.errors import DataInvalid, SourceError
 from ingest.files import FileReport, UploadFile
 from ingest.files_api import FilesApi
-from ingest.journal import Journal, Phase, PlannedFile, replay
+from ingest.journal import Attempt, Journal, Phase, PlannedFile, replay
 from ingest.manifest import Manifest, parse_manifest, usable
 from ingest.run_store import RunStore, run_store
 from ingest.secrets import read_api_key
@@ -150,11 +150,12 @@ class _Run:
                 self._books.write()
         still_open = self._clear_journal()
         if still_open and self._books.fatal is None:
+            names = sorted({attempt.name for attempt in still_open})
             self._progress.note(
-                f"uploads of {', '.join(still_open[:5])} are still open at the server: "
+                f"uploads of {', '.join(names[:5])} are still open at the server: "
                 "run the same command again to go on, or `ingest abort` to close them"
             )
-        self._books.raise_what_failed(self._plan.uploads)
+        self._books.raise_what_failed(self._plan.uploads, still_open)
         return self._books.manifest
 
     # --- what is there already -------------------------------------------------------------------
@@ -294,13 +295,13 @@ class _Run:
         for entry, remote in wait_processed(self._api, waiting, self._stop):
             self._books.processed(entry, remote)
 
-    def _clear_journal(self) -> list[str]:
-        """Forget the journal, unless uploads are open at the server; the names of those."""
+    def _clear_journal(self) -> list[Attempt]:
+        """Forget the journal, unless uploads are open at the server; these."""
         state = replay(self._store.read_journal(), self._store.location)
-        still_open = {a.name for a in state.attempts.values() if a.open_at_server}
+        still_open = [a for a in state.attempts.values() if a.open_at_server]
         if not still_open:
             self._store.clear_journal()
-        return sorted(still_open)
+        return still_open
 
 
 def main() -> None:

@@ -44,7 +44,8 @@ def wait_processed(
         left = still
         if left and stop.wait(pause_s):
             raise Interrupted(
-                f"stopped while {len(left)} files were still being processed; all were sent"
+                f"stopped while {len(left)} files were still being processed; all were sent; run "
+                "the same command again to go on waiting"
             )
         pause_s = min(2 * pause_s, _LAST_PAUSE_S)
     if gone:

@@ -7,6 +7,7 @@ that all other parts of the file are there and that one is not.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 from ingest.serve import Fault, LocalFilesApi
@@ -64,11 +65,16 @@ def assert_only_the_missing_part_is_sent(
         assert not Path(f"{manifest}.journal").exists()
 
 
-def assert_stopped(result: Result) -> None:
+def assert_stopped(result: Result, sent: Collection[int]) -> None:
+    """It ended cleanly, and told that these parts of the one file are sent."""
     assert result.code == 130, result.err
+    length = -(-len(CONTENT) // PARTS)
+    sent_bytes = sum(len(CONTENT[(n - 1) * length : n * length]) for n in sent)
     assert result.errors == [
         "ingest: stopping; parts in flight get a few seconds",
-        "ingest: stopped; 0 of 1 files are published; run the same command again to go on",
+        "ingest: stopped; 0 of 1 files are published; of large.jsonl, "
+        f"{len(sent)} of {PARTS} parts ({sent_bytes / 1e3:.1f} kB of {len(CONTENT) / 1e3:.1f} kB) "
+        "are sent and kept; run the same command again to go on",
     ]
     assert "Traceback" not in result.err
 

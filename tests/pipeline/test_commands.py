@@ -58,11 +58,15 @@ def published(
 
 
 def test_status_of_a_closed_run_counts_its_files(ingest: Ingest, published: dict[str, str]) -> None:
-    assert ingest("status", "out.jsonl").out == "run: closed\nprocessed: 2 files\n"
+    assert ingest("status", "out.jsonl").out == (
+        "run: closed (it came to its end)\n"
+        f"processed:  2 files  {(len(SMALL) + len(LARGE)) / 1e3:.1f} kB\n"
+    )
     assert json.loads(ingest("status", "out.jsonl", "--json").out) == {
         "schema": 1,
         "run": "closed",
         "entries": {"processed": 2},
+        "entry_bytes": {"processed": len(SMALL) + len(LARGE)},
         "left": [],
     }
 
@@ -70,23 +74,39 @@ def test_status_of_a_closed_run_counts_its_files(ingest: Ingest, published: dict
 def test_status_of_an_unfinished_run_tells_what_is_left_and_what_to_do(
     ingest: Ingest, files_api: LocalFilesApi, corpus: Path
 ) -> None:
+    (corpus / "x.jsonl").write_bytes(jsonl(1_000, text="another"))
+    files_api.script(Fault(where="put", what="latency", name="x.jsonl", times=None))
     files_api.script(Fault(where="put-part", what="stall", part=6))
     running = ingest.start(*PUBLISH)
 
     def only_a_part_is_left() -> bool:
         status = ingest("status", "out.jsonl", "--json")
         left = json.loads(status.out)["left"] if status.code == 0 else []
-        return [(file["name"], file["parts_sent"]) for file in left] == [("large.jsonl", 5)]
+        sent = {file["name"]: file["parts_sent"] for file in left}
+        return sent == {"large.jsonl": 5, "x.jsonl": 0}
 
     until(only_a_part_is_left, "all is sent but one part")
+    live = ingest("status", "out.jsonl")
     running.kill()
 
     result = ingest("status", "out.jsonl")
 
-    assert result.code == 0
-    assert f"left\tlarge.jsonl\t{len(LARGE)} bytes\t5 of 6 parts sent\n" in result.out
-    assert "small.jsonl" not in result.out
-    assert result.out.endswith("run the same publish again to go on\n")
+    assert (live.code, result.code) == (0, 0)
+    sent = 5 * -(-len(LARGE) // 6)
+    size = len(LARGE) + (corpus / "x.jsonl").stat().st_size
+    left = [
+        f"uploaded:  1 files    {len(SMALL) / 1e3:.1f} kB",
+        f"to send:   2 files  {size / 1e3:.1f} kB  of these, {sent / 1e3:.1f} kB are sent",
+        "left:",
+        f"  large.jsonl  {len(LARGE) / 1e3:.1f} kB  5 of 6 parts  {sent / 1e3:.1f} kB are sent",
+        "  x.jsonl        1.0 kB   one request",
+    ]
+    assert live.out.splitlines()[0] == "run: live (it is going on now)"
+    assert live.out.splitlines()[-5:] == left
+    lines = result.out.splitlines()
+    assert lines[0] == "run: dead (it was stopped or killed before its end)"
+    assert lines[-6:-1] == left
+    assert lines[-1].startswith("run the same publish again to go on, or `ingest abort`")
 
 
 @pytest.mark.parametrize("command", ["status", "verify"])

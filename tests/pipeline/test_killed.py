@@ -20,6 +20,7 @@ from tests.pipeline.conftest import (
 )
 from tests.pipeline.stopping import (
     CONTENT,
+    HELD,
     PARTS,
     assert_only_the_missing_part_is_sent,
     assert_stopped,
@@ -45,9 +46,7 @@ def test_after_a_kill_only_the_missing_part_is_sent(
     running.kill()
 
     assert '"run": "dead"' in ingest("status", "out.jsonl", "--json").out
-    assert f"large.jsonl\t{len(CONTENT)} bytes\t{PARTS - 1} of {PARTS} parts sent" in (
-        ingest("status", "out.jsonl").out
-    )
+    assert f"{PARTS - 1} of {PARTS} parts" in ingest("status", "out.jsonl").out
     assert_only_the_missing_part_is_sent(
         ingest, files_api, *PUBLISH, manifest=tmp_path / "out.jsonl"
     )
@@ -152,7 +151,7 @@ def test_ctrl_c_ends_the_run_cleanly_and_the_next_one_goes_on(
     running.process.send_signal(signal.SIGINT)
     result = running.wait(10)
 
-    assert_stopped(result)
+    assert_stopped(result, sent=set(range(1, PARTS + 1)) - {HELD})
     assert files_api.requests("abort") == []
     assert_only_the_missing_part_is_sent(
         ingest, files_api, *PUBLISH, manifest=tmp_path / "out.jsonl"
@@ -169,7 +168,7 @@ def test_parts_that_arrive_while_sigterm_stops_the_run_count(
     until(lambda: "stopping" in running.err, "the signal was heard")
     files_api.clear_faults()  # lets the parts go that are held
 
-    assert_stopped(running.wait(10))
+    assert_stopped(running.wait(10), sent={1, 2, 3, 4})
 
     assert parts_put(files_api) == [1, 2, 3, 4]
     assert ingest.parts_sent("out.jsonl") == 4
@@ -266,7 +265,7 @@ def test_ctrl_c_while_the_api_processes_keeps_what_was_sent(
     result = running.wait(10)
 
     assert result.code == 130, result.err
-    assert "1 files were still being processed; all were sent" in result.errors[-1]
+    assert "1 files were still being processed; all were sent; run " in result.errors[-1]
     (entry,) = entries(tmp_path / "out.jsonl").values()
     assert entry["status"] == "uploaded"
     assert files_api.stored_bytes(entry["file_id"]) == CONTENT

@@ -12,7 +12,6 @@ from ingest.manifest import (
     SourceRange,
     merge_superseded,
     parse_manifest,
-    summary,
     usable,
 )
 
@@ -158,12 +157,6 @@ def test_a_file_is_usable_when_the_api_has_it_and_it_is_valid(
 ) -> None:
     assert usable(entry(**fields)) is expected
     assert manifest(entry(**fields)).file_ids == (["file-1"] if expected else [])
-
-
-def test_entries_are_counted_by_status() -> None:
-    entries = [entry("a"), entry("b"), entry("c", status="failed")]
-
-    assert summary(entries) == {"uploaded": 2, "failed": 1}
 
 
 def test_a_range_names_what_its_segment_reads() -> None:
