@@ -52,6 +52,10 @@ class Seen(BaseModel):
     fault: str | None = None
 
 
+def _same(etag: str) -> str:
+    return etag
+
+
 def _unchanged(chunks: AsyncIterator[bytes], length: int) -> AsyncIterator[bytes]:
     return chunks
 
@@ -65,6 +69,7 @@ class Call:
         fields: the parsed form or JSON of a POST.
         body_filter: what a fault does to a streamed request body as it arrives.
         reply_filter: what a fault does to a streamed reply as it leaves.
+        etag_filter: what a fault makes of the MD5 that storage would give a body as its ETag.
     """
 
     request: web.Request
@@ -72,6 +77,7 @@ class Call:
     fields: dict[str, Any] = field(default_factory=dict)
     body_filter: ChunkFilter = _unchanged
     reply_filter: ChunkFilter = _unchanged
+    etag_filter: Callable[[str], str] = _same
 
     @property
     def origin(self) -> str:

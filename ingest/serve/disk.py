@@ -101,7 +101,12 @@ class DiskStorage:
         return etag
 
     async def store_part(
-        self, upload_id: str, number: int, chunks: AsyncIterator[bytes], length: int
+        self,
+        upload_id: str,
+        number: int,
+        chunks: AsyncIterator[bytes],
+        length: int,
+        etag_of_md5: Callable[[str], str],
     ) -> str:
         """Take in one part, in place of an earlier one of this number, and return its ETag.
 
@@ -113,7 +118,7 @@ class DiskStorage:
             raise StorageRefusal(400, "InvalidArgument", message)
         self._require_open(upload_id)
         with self._temporary() as temporary:
-            etag = await self._receive(temporary, chunks, length)
+            etag = etag_of_md5(await self._receive(temporary, chunks, length))
             self._require_open(upload_id)  # it may have been completed or aborted meanwhile
             part = StoredPart(number=number, etag=etag, size_bytes=length)
             before = self._parts[upload_id].get(number)

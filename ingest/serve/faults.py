@@ -8,7 +8,7 @@ faults at ``put`` and ``put-part`` cannot strike there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,6 +45,9 @@ What = Literal[
     "many_parts",
     "duplicate_parts",
     "dead_urls",
+    "refuse_next",
+    # In storage: the ETag it gives a body, in its reply and from then on.
+    "opaque_etag",
 ]
 
 
@@ -67,9 +70,11 @@ class Fault(BaseModel):
             status too.
         fields: for ``reply_fields``: set in the reply's JSON object.
         value: the id for ``other_id``.
-        location: for ``redirect``; None is the same URL again.
+        location: for ``redirect``; None is the same URL again, and an origin alone
+            (``http://other:80``) is the same path and query there.
         seconds: ``latency``, how long; ``stall``, ``stall_reply``: cut the connection then, None
-            waits until the faults are cleared; ``refuse``: how long.
+            waits until the faults are cleared; ``refuse``: how long, 1 s unless given;
+            ``refuse_next``: how long, None is until the faults are cleared.
         bytes_per_s: for ``trickle`` and ``trickle_reply``.
     """
 
@@ -107,14 +112,18 @@ class _Armed:
     left: int | None
 
 
+Refuse = Callable[[float | None, asyncio.BaseTransport | None], Awaitable[None]]
+
+
 class FaultScript:
     """The faults still to come.
 
     Args:
-        refuse: closes the listening socket for some seconds.
+        refuse: closes the listening socket for some seconds (None: until the faults are
+            cleared), and all connections but the one of a transport.
     """
 
-    def __init__(self, refuse: Callable[[float], None]) -> None:
+    def __init__(self, refuse: Refuse) -> None:
         self.refuse = refuse
         self._armed: list[_Armed] = []
         self._released = asyncio.Event()

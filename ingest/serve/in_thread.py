@@ -90,8 +90,11 @@ class LocalFilesApi:
         self._control("POST", "faults", json=body)
 
     def clear_faults(self) -> None:
-        """Forget all faults, and cut the connections they stall."""
-        self._control("DELETE", "faults")
+        """Forget all faults, and cut the connections they stall.
+
+        Not by a request: there may be nobody who listens.
+        """
+        self._in_loop(self._server.clear_faults())
 
     def requests(self, where: Where | None = None, name: str | None = None) -> list[Seen]:
         """The requests seen, oldest first; only those of one kind, or about one file."""
@@ -108,6 +111,10 @@ class LocalFilesApi:
     def files(self) -> list[dict[str, Any]]:
         """The file objects that clients can see. Not logged; meets no faults."""
         return self._in_loop(self._server.file_objects())
+
+    def open_uploads(self) -> list[str]:
+        """The ids of files whose multipart upload is open. Not logged; meets no faults."""
+        return self._in_loop(self._server.open_uploads())
 
     def stored_bytes(self, file_id: str) -> bytes:
         """The bytes of a file as storage holds them. Not logged; meets no faults.

@@ -42,6 +42,7 @@ class Server:
         self.base_url = ""
         self._port = settings.port
         self._tasks: set[asyncio.Task[None]] = set()
+        self._refusing: asyncio.Task[None] | None = None
         self._exits = AsyncExitStack()
 
     async def start(self) -> None:
@@ -69,7 +70,7 @@ class Server:
         exits.push_async_callback(self._storage.close)
         self._processing = Processing(self._catalog, self._storage)
         exits.push_async_callback(self._processing.close)
-        self._script = FaultScript(refuse=lambda seconds: self._spawn(self._refuse(seconds)))
+        self._script = FaultScript(self._refuse)
         api = FilesApi(settings, self._catalog, self._storage, self._processing)
         self._runner = web.AppRunner(
             self._app(api),
@@ -88,6 +89,16 @@ class Server:
     async def file_objects(self) -> list[dict[str, Any]]:
         """The file objects that clients can see."""
         return [file_object(record) for record in self._catalog if record.finished]
+
+    async def open_uploads(self) -> list[str]:
+        """The ids of the files whose multipart upload is open, oldest first."""
+        return [record.id for record in self._catalog if record.upload is not None]
+
+    async def clear_faults(self) -> None:
+        """Forget the script, cut what it stalls, and listen again if it made that end."""
+        self._script.clear()
+        if self._refusing is not None:
+            await self._refusing
 
     async def stored_bytes(self, file_id: str) -> bytes:
         """A file's bytes, for tests; raises KeyError if storage has none."""
@@ -139,19 +150,24 @@ class Server:
         self._port = self._runner.addresses[0][1]
         self.base_url = f"http://{_reachable(host)}:{self._port}/v1"
 
-    async def _refuse(self, seconds: float) -> None:
-        """Close the listening socket and all connections, and listen again later."""
+    async def _refuse(self, seconds: float | None, but: asyncio.BaseTransport | None) -> None:
+        """Close the listening socket and all connections but one, and listen again later."""
         assert self._runner.server is not None
         await self._site.stop()
         for connection in self._runner.server.connections:
-            connection.force_close()
+            if connection.transport is not but:
+                connection.force_close()
+        self._refusing = self._spawn(self._listen_after(seconds))
+
+    async def _listen_after(self, seconds: float | None) -> None:
         await self._script.hold(seconds)
         await self._listen()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _end_tasks(self) -> None:
         for task in self._tasks:

@@ -29,7 +29,9 @@ class StoragePut:
         key = call.request.match_info["file_id"]
         upload_id = call.request.query.get("uploadId")
         if upload_id is not None and call.seen.part is not None:
-            etag = await self._storage.store_part(upload_id, call.seen.part, call.body(), length)
+            etag = await self._storage.store_part(
+                upload_id, call.seen.part, call.body(), length, call.etag_filter
+            )
         else:
             etag = await self._storage.store_object(key, call.body(), length, self._require_open)
         return web.Response(headers={"ETag": f'"{etag}"'})

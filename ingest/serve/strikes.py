@@ -7,6 +7,7 @@ misbehaving, is what tells the faults apart. Nothing here knows the Files API's 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import struct
@@ -53,13 +54,22 @@ async def apply(
 ) -> web.StreamResponse:
     """Do the work of a call under the faults that the script has for it.
 
+    Work that is refused has a reply too, which a fault can lose or spoil.
+
     Raises:
         ConnectionCut: the connection is gone.
     """
+
+    async def worked() -> web.StreamResponse:
+        try:
+            return await work()
+        except (ApiError, StorageRefusal) as refusal:
+            return refusal.response()
+
     for fault in script.take(call.seen):
         call.seen.fault = fault.what
         if fault.what != "latency":
-            return await ACTIONS[fault.what](Strike(script, fault, call, work))
+            return await ACTIONS[fault.what](Strike(script, fault, call, worked))
         await script.hold(fault.seconds)
     return await work()
 
@@ -106,7 +116,10 @@ async def _status(strike: Strike) -> web.StreamResponse:
 
 async def _redirect(strike: Strike) -> web.StreamResponse:
     status = 307 if strike.fault.status == 500 else strike.fault.status
-    location = strike.fault.location or strike.call.request.raw_path
+    path = strike.call.request.raw_path
+    location = strike.fault.location or path
+    if not urlsplit(location).path:
+        location += path
     return web.Response(status=status, headers={"Location": location})
 
 
@@ -115,8 +128,17 @@ async def _expired(strike: Strike) -> web.StreamResponse:
 
 
 async def _refuse(strike: Strike) -> web.StreamResponse:
-    strike.script.refuse(strike.fault.seconds or 1.0)
-    raise await _reset_now(strike)
+    cut = await _reset_now(strike)
+    await strike.script.refuse(strike.fault.seconds or 1.0, None)
+    raise cut
+
+
+async def _refuse_next(strike: Strike) -> web.StreamResponse:
+    """The last honest reply before nobody listens any more."""
+    response = await strike.work()
+    await strike.script.refuse(strike.fault.seconds, strike.call.request.transport)
+    response.force_close()
+    return response
 
 
 # ---------------------------------------------------------------- while bytes move
@@ -140,7 +162,10 @@ def _break_off(strike: Strike, at: str, ending: Ending) -> ChunkFilter:
 
 
 def _throttle(strike: Strike) -> ChunkFilter:
-    """A filter that passes all bytes at the fault's pace, about ten times a second."""
+    """A filter that passes all bytes at the fault's pace, about ten times a second.
+
+    It ends once the client has had enough, which may be long before the bytes do.
+    """
     rate = strike.fault.bytes_per_s
     step = max(1, rate // 10)
 
@@ -149,6 +174,9 @@ def _throttle(strike: Strike) -> ChunkFilter:
             for start in range(0, len(chunk), step):
                 piece = chunk[start : start + step]
                 await strike.script.hold(len(piece) / rate)
+                transport = strike.call.request.transport
+                if transport is None or transport.is_closing():
+                    raise ConnectionCut
                 yield piece
 
     return filtered
@@ -178,7 +206,12 @@ async def _status_after_work(strike: Strike) -> web.StreamResponse:
 
 
 def _no_reply(ending: Ending) -> Action:
+    """No byte of the reply; of a file's content, half of it."""
+
     async def act(strike: Strike) -> web.StreamResponse:
+        if strike.call.seen.where == "content":
+            strike.call.reply_filter = _break_off(strike, "middle", ending)
+            return await strike.work()
         await strike.work()
         raise await ending(strike)
 
@@ -243,6 +276,12 @@ async def _no_etag(strike: Strike) -> web.StreamResponse:
 
 async def _wrong_etag(strike: Strike) -> web.StreamResponse:
     return _with_headers(await strike.work(), {"ETag": f'"{"0" * 32}"'})
+
+
+async def _opaque_etag(strike: Strike) -> web.StreamResponse:
+    """As of a store that encrypts: it looks like an MD5, and is that of other bytes."""
+    strike.call.etag_filter = lambda md5: hashlib.md5(md5.encode()).hexdigest()  # noqa: S324
+    return await strike.work()
 
 
 async def _reply_headers(strike: Strike) -> web.StreamResponse:
@@ -342,4 +381,6 @@ ACTIONS: dict[What, Action] = {
     "many_parts": _edit_json(_add_a_part),
     "duplicate_parts": _edit_json(_number_two_alike),
     "dead_urls": _dead_urls,
+    "refuse_next": _refuse_next,
+    "opaque_etag": _opaque_etag,
 }

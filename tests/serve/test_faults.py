@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import socket
 import time
 from typing import Any, get_args
@@ -317,6 +318,73 @@ def test_connections_can_be_refused_for_a_while(files_api: LocalFilesApi, wire: 
 
     assert refused
     assert wire.call("GET", "/files").status_code == 200
+
+
+def test_connections_can_be_refused_from_the_next_one_on(
+    files_api: LocalFilesApi, wire: Wire
+) -> None:
+    files_api.script(Fault(where="list", what="refuse_next"))
+
+    with requests.Session() as session:
+        headers = {"Authorization": f"Bearer {files_api.api_key}"}
+        reply = session.get(f"{files_api.base_url}/files", headers=headers, timeout=10)
+        assert reply.json()["data"] == []
+        with pytest.raises(requests.ConnectionError, match="refused"):
+            session.get(f"{files_api.base_url}/files", headers=headers, timeout=10)
+
+    files_api.clear_faults()
+    assert wire.call("GET", "/files").status_code == 200
+
+
+def test_a_reply_that_refuses_can_be_spoilt_too(files_api: LocalFilesApi, wire: Wire) -> None:
+    files_api.script(Fault(where="retrieve", what="lost_reply"))
+
+    with pytest.raises(CUT):
+        wire.retrieve("file-1")
+    assert wire.retrieve("file-1").status_code == 404
+
+
+def test_a_redirect_can_lead_to_the_same_place_elsewhere(
+    files_api: LocalFilesApi, wire: Wire, url: str
+) -> None:
+    files_api.script(Fault(where="put", what="redirect", location="http://other:80"))
+
+    place = urlsplit(put(url, DATA).headers["Location"])
+
+    assert place.netloc == "other:80"
+    assert (place.path, place.query) == urlsplit(url)[2:4]
+
+
+def test_a_download_can_stall_in_its_middle(files_api: LocalFilesApi, wire: Wire) -> None:
+    file_id = wire.uploaded(DATA)
+    files_api.script(Fault(where="content", what="stall_reply"))
+    headers = {"Authorization": f"Bearer {files_api.api_key}"}
+    address = f"{files_api.base_url}/files/{file_id}/content"
+
+    with requests.get(address, headers=headers, stream=True, timeout=0.3) as reply:
+        assert reply.raw.read(len(DATA) // 2) == DATA[: len(DATA) // 2]
+        with pytest.raises(requests.ConnectionError, match="timed out"):
+            next(reply.iter_content(1))
+
+
+def test_a_store_can_give_etags_that_are_no_md5s_and_mean_them(
+    files_api: LocalFilesApi, wire: Wire
+) -> None:
+    files_api.script(Fault(where="put-part", what="opaque_etag"))
+
+    upload, etags = wire.initiated([DATA])
+
+    assert etags[0] != hashlib.md5(DATA).hexdigest()
+    assert wire.complete(upload, etags).status_code == 200
+
+
+def test_open_uploads_are_told_without_a_request(files_api: LocalFilesApi, wire: Wire) -> None:
+    upload, etags = wire.initiated([DATA])
+    assert files_api.open_uploads() == [upload["file_id"]]
+
+    wire.complete(upload, etags)
+
+    assert files_api.open_uploads() == []
 
 
 def test_a_fault_that_makes_no_sense_is_refused(files_api: LocalFilesApi, wire: Wire) -> None:
