@@ -64,23 +64,26 @@ class UploadError(IngestError):
     exit_code = 3
 
 
-class Retryable(UploadError):
-    """A passing fault.
+class _Waitable(UploadError):
+    """``retry_after_s`` is the server's wish in seconds, if it told one."""
 
-    Attributes:
-        retry_after_s: the server's wish in seconds, if it told one.
-        throttled: it asks for fewer requests (429, 503), so others should wait as well.
-    """
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Retryable(_Waitable):
+    """A passing fault. One that is ``throttled`` (429, 503) asks all requests to slow down."""
 
     def __init__(
         self, message: str, retry_after_s: float | None = None, throttled: bool = False
     ) -> None:
-        super().__init__(message, retry_after_s, throttled)
-        self.retry_after_s = retry_after_s
+        super().__init__(message, retry_after_s)
+        self.args = (message, retry_after_s, throttled)
         self.throttled = throttled
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class TooSlow(Retryable):
@@ -104,7 +107,7 @@ class UrlExpired(UploadError):
     """A presigned URL is past its expiry; the upload has to be initiated anew."""
 
 
-class OutcomeUnknown(UploadError):
+class OutcomeUnknown(_Waitable):
     """The reply was lost after the request was sent: it may or may not have taken effect."""
 
 

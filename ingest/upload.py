@@ -29,6 +29,7 @@ from ingest.errors import (
     Retryable,
     SourceChanged,
     TooSlow,
+    UploadError,
     UrlExpired,
 )
 from ingest.files import Part, Purpose, UploadFile
@@ -232,7 +233,7 @@ class Uploader:
         if attempt.file_id is None or attempt.phase in (Phase.FAILED, Phase.ABORTED):
             return None
         if attempt.phase in (Phase.COMPLETED, Phase.COMPLETING):
-            remote = self.api.find(attempt.file_id)
+            remote = self.api.look_up(attempt.file_id)
             if remote is not None:
                 return self._completed(attempt, remote)
             if attempt.phase is Phase.COMPLETED:
@@ -429,16 +430,31 @@ class Uploader:
         for tries in range(1, self.options.attempts + 1):
             try:
                 return self._complete_once(attempt)
-            except (OutcomeUnknown, Permanent) as error:
-                # Permanent too: the answer to a second complete is "no such upload".
-                remote = self.api.find(attempt.file_id)
+            except UploadError as error:
+                remote = self._look_up(attempt, error)
                 if remote is not None:
                     return remote
-                if isinstance(error, Permanent) or tries == self.options.attempts:
+                if not isinstance(error, OutcomeUnknown) or tries == self.options.attempts:
                     raise
-                if self.stop.wait(backoff_s(tries)):
+                if self.stop.wait(backoff_s(tries, error.retry_after_s)):
                     raise Interrupted(f"{attempt.name}: stopped") from None
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _look_up(self, attempt: Attempt, error: UploadError) -> RemoteFile | None:
+        """Whether the last step took effect although it ended in ``error``.
+
+        A refusal needs it too: the answer to a second complete is "no such upload", or "in
+        progress" while the store puts a large file together.
+
+        Raises:
+            OutcomeUnknown: nobody can tell now, so that the step may neither be repeated nor its
+                upload be aborted.
+        """
+        assert attempt.file_id is not None
+        try:
+            return self.api.look_up(attempt.file_id)
+        except UploadError as fault:
+            raise OutcomeUnknown(f"{attempt.name}: {error}; looking it up: {fault}") from None
 
     def _complete_once(self, attempt: Attempt) -> RemoteFile:
         assert attempt.file_id is not None

@@ -175,7 +175,7 @@ class FilesApi:
         """Put the parts together; ``etags[n - 1]`` is that of part ``n``, unquoted.
 
         Raises:
-            OutcomeUnknown: the reply was lost; ``find`` tells.
+            OutcomeUnknown: the reply was lost; ``look_up`` tells.
         """
         parts = [{"part_number": n, "etag": etag} for n, etag in enumerate(etags, start=1)]
         return self._call(
@@ -196,7 +196,7 @@ class FilesApi:
         """Tell the server that the body of a single upload is there.
 
         Raises:
-            OutcomeUnknown: the reply was lost; ``find`` tells.
+            OutcomeUnknown: the reply was lost; ``look_up`` tells.
         """
         return self._call("POST", f"/files/{file_id}/preprocess", _read_file, once=True)
 
@@ -210,12 +210,22 @@ class FilesApi:
 
         return self._call("GET", f"/files/{file_id}", read, accept=(404,), attempts=attempts)
 
+    def look_up(self, file_id: str) -> RemoteFile | None:
+        """As ``find``, but a file that is not found by its id is also looked for in the list.
+
+        For a step whose reply was lost: None is what allows to repeat it.
+        """
+        found = self.find(file_id)
+        if found is None:
+            found = next((file for file in self.list_files() if file.id == file_id), None)
+        return found
+
     def list_files(self) -> list[RemoteFile]:
         """All files under this key."""
         return self._call("GET", "/files", lambda reply: parse_file_list(_json(reply)))
 
     def content(self, file_id: str) -> Iterator[bytes]:
-        """The bytes of a file, in blocks of up to 1 MiB.
+        """The bytes of a file, in blocks of up to 1 MiB; one try.
 
         Raises:
             Retryable: the connection broke before the end.
@@ -303,10 +313,11 @@ class FilesApi:
             return NotAuthorised(
                 f"{message}; check TOGETHER_API_KEY and that the key belongs to {self.base_url}"
             )
+        wish_s = retry_after_s(reply.headers)
         if once and status >= 500:
-            return OutcomeUnknown(message)
+            return OutcomeUnknown(message, wish_s)
         if is_retryable(status, reply.headers):
-            return Retryable(message, retry_after_s(reply.headers))
+            return Retryable(message, wish_s)
         return Permanent(message)
 
 
