@@ -137,8 +137,10 @@ class FilesApi:
         def read(reply: requests.Response) -> SingleTicket | Existing:
             if reply.status_code == 409:
                 return _conflict(reply)
+            if reply.status_code != 302:
+                raise _Garbled(f"({reply.status_code}) is not the 302 that says where to send it")
             location = reply.headers.get("Location")
-            if reply.status_code != 302 or not location:
+            if not location:
                 raise Permanent("POST /files: expected a 302 with the Location to send the file to")
             file_id = parse_file_id(reply.headers.get("X-Together-File-Id"))
             return SingleTicket(file_id, PresignedUrl(urljoin(reply.url, location)))
