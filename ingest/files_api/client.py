@@ -10,6 +10,7 @@ and the caller looks the file up.
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 import threading
 import time
@@ -242,6 +243,17 @@ class FilesApi:
                 kind = type(error).__name__
                 raise Retryable(f"GET {path}: the reply broke off ({kind})") from None
 
+    def content_sha256(self, file_id: str) -> str:
+        """SHA-256 in hex of a file's bytes; after a passing fault all of them are read again."""
+
+        def read_all() -> str:
+            digest = hashlib.sha256()
+            for block in self.content(file_id):
+                digest.update(block)
+            return digest.hexdigest()
+
+        return self._repeated(read_all, f"GET /files/{file_id}/content", self._attempts)
+
     def _call(
         self,
         method: str,
@@ -251,7 +263,7 @@ class FilesApi:
         accept: tuple[int, ...] = (),
         once: bool = False,
         attempts: int | None = None,
-        timeout_s: float = _READ_TIMEOUT_S,
+        timeout_s: float | None = None,
         **request: Any,
     ) -> _T:
         """One call, tried again while its fault is a passing one.
@@ -260,22 +272,25 @@ class FilesApi:
         that the call must not be repeated unless it surely had no effect.
         """
         what = f"{method} {path}"
-        attempts = attempts or self._attempts
-        for attempt in range(1, attempts + 1):
-            self._throttle.wait(self._stop)
-            started = self._throttle.clock()
+
+        def ask() -> _T:
+            limit_s = timeout_s or _READ_TIMEOUT_S
+            reply = self._request(method, path, limit_s, once=once, **request)
+            if not (200 <= reply.status_code < 300 or reply.status_code in accept):
+                raise self._fault(reply, what, once=once)
             try:
-                reply = self._request(method, path, timeout_s, once=once, **request)
-                if reply.status_code in THROTTLES:
-                    self._throttle.slow_down(started, retry_after_s(reply.headers))
-                if not (200 <= reply.status_code < 300 or reply.status_code in accept):
-                    raise self._fault(reply, what, once=once)
-                self._throttle.recover(started)
-                try:
-                    return read(reply)
-                except _Garbled as fault:
-                    message = f"{what}: the reply {fault}"
-                    raise OutcomeUnknown(message) if once else Retryable(message) from None
+                return read(reply)
+            except _Garbled as fault:
+                message = f"{what}: the reply {fault}"
+                raise OutcomeUnknown(message) if once else Retryable(message) from None
+
+        return self._repeated(ask, what, attempts or self._attempts)
+
+    def _repeated(self, ask: Callable[[], _T], what: str, attempts: int) -> _T:
+        """What ``ask`` returns, once its fault has passed."""
+        for attempt in range(1, attempts + 1):
+            try:
+                return ask()
             except Retryable as fault:
                 if attempt == attempts:
                     raise
@@ -286,11 +301,13 @@ class FilesApi:
     def _request(
         self, method: str, path: str, timeout_s: float, *, once: bool = False, **request: Any
     ) -> requests.Response:
+        self._throttle.wait(self._stop)
+        started = self._throttle.clock()
         # The time limit of a socket starts anew with each byte; this one holds for the whole call.
         deadline = time.monotonic() + _CONNECT_TIMEOUT_S + timeout_s
         try:
             with Watchdog(deadline, self._stop):
-                return self._session.request(
+                reply = self._session.request(
                     method,
                     self.base_url + path,
                     timeout=(_CONNECT_TIMEOUT_S, timeout_s),
@@ -304,6 +321,11 @@ class FilesApi:
             if once and not _never_sent(error):
                 raise OutcomeUnknown(message) from None
             raise Retryable(message) from None
+        if reply.status_code in THROTTLES:
+            self._throttle.slow_down(started, retry_after_s(reply.headers))
+        else:
+            self._throttle.recover(started)
+        return reply
 
     def _fault(self, reply: requests.Response, what: str, *, once: bool = False) -> Exception:
         """The error that a reply's status stands for."""

@@ -65,8 +65,6 @@ def command(
 
 def _fault(api: FilesApi, entry: ManifestEntry, *, deep: bool) -> str | None:
     """What is not as recorded; None when all is."""
-    import hashlib
-
     assert entry.file_id is not None
     remote = api.find(entry.file_id)
     if remote is None:
@@ -78,9 +76,7 @@ def _fault(api: FilesApi, entry: ManifestEntry, *, deep: bool) -> str | None:
     if remote.state in ("FAILED", "INVALID_FORMAT") and entry.status != "invalid":
         return f"is {remote.state}: {remote.error or 'no reason given'}"
     if deep:
-        digest = hashlib.sha256()
-        for block in api.content(entry.file_id):
-            digest.update(block)
-        if digest.hexdigest() != entry.sha256:
-            return f"content has SHA-256 {digest.hexdigest()}, expected {entry.sha256}"
+        sha256 = api.content_sha256(entry.file_id)
+        if sha256 != entry.sha256:
+            return f"content has SHA-256 {sha256}, expected {entry.sha256}"
     return None
