@@ -195,9 +195,19 @@ class Uploader:
         purpose = self.options.purpose
         if not file.parts:
             return self.api.create(file.name, file.file_type, purpose, sha256)
+
+        def lost() -> None:
+            # An attempt of its own: the journal keeps that there may be one more upload.
+            attempt.attempt_id = uuid.uuid4().hex
+            self.journal.record_initiating(attempt)
+            self.note(
+                f"{file.name}: the server did not say whether its upload was opened; "
+                "if it was, it is empty and its id is lost"
+            )
+
         try:
             return self.api.initiate(
-                file.name, file.file_type, purpose, sha256, file.size_bytes, len(file.parts)
+                file.name, file.file_type, purpose, sha256, file.size_bytes, len(file.parts), lost
             )
         except RefusedTicket as error:
             self.journal.record_initiated(attempt, error.ticket.file_id, error.ticket.upload_id)

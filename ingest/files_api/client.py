@@ -156,8 +156,13 @@ class FilesApi:
         checksum: str,
         size_bytes: int,
         num_parts: int,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> MultipartTicket | Existing:
-        """Open a multipart upload; call it just before its first part is sent."""
+        """Open a multipart upload; call it just before its first part is sent.
+
+        ``on_lost`` is called each time that the server may have opened one whose id did not come
+        back, before it is asked anew.
+        """
         body = {
             "file_name": name,
             "file_size": size_bytes,
@@ -172,7 +177,8 @@ class FilesApi:
                 return _conflict(reply)
             return parse_initiated(_json(reply), num_parts)
 
-        return self._call("POST", "/files/multipart/initiate", read, accept=(409,), json=body)
+        path = "/files/multipart/initiate"
+        return self._call("POST", path, read, accept=(409,), on_unanswered=on_lost, json=body)
 
     def complete(self, upload_id: str, file_id: str, etags: list[str]) -> RemoteFile:
         """Put the parts together; ``etags[n - 1]`` is that of part ``n``, unquoted.
@@ -264,12 +270,14 @@ class FilesApi:
         once: bool = False,
         attempts: int | None = None,
         timeout_s: float | None = None,
+        on_unanswered: Callable[[], None] = lambda: None,
         **request: Any,
     ) -> _T:
         """One call, tried again while its fault is a passing one.
 
         ``read`` turns a reply of 2xx, or of a status in ``accept``, into the result. ``once`` says
-        that the call must not be repeated unless it surely had no effect.
+        that the call must not be repeated unless it surely had no effect. ``on_unanswered`` hears
+        of each try that is repeated though it may have had its effect.
         """
         what = f"{method} {path}"
 
@@ -282,18 +290,26 @@ class FilesApi:
                 return read(reply)
             except _Garbled as fault:
                 message = f"{what}: the reply {fault}"
-                raise OutcomeUnknown(message) if once else Retryable(message) from None
+                raise OutcomeUnknown(message) if once else _Unanswered(message) from None
 
-        return self._repeated(ask, what, attempts or self._attempts)
+        return self._repeated(ask, what, attempts or self._attempts, on_unanswered)
 
-    def _repeated(self, ask: Callable[[], _T], what: str, attempts: int) -> _T:
+    def _repeated(
+        self,
+        ask: Callable[[], _T],
+        what: str,
+        attempts: int,
+        on_unanswered: Callable[[], None] = lambda: None,
+    ) -> _T:
         """What ``ask`` returns, once its fault has passed."""
         for attempt in range(1, attempts + 1):
             try:
                 return ask()
             except Retryable as fault:
+                if isinstance(fault, _Unanswered):
+                    on_unanswered()
                 if attempt == attempts:
-                    raise
+                    raise Retryable(str(fault), fault.retry_after_s) from None
                 if self._stop.wait(backoff_s(attempt, fault.retry_after_s)):
                     raise Interrupted(f"{what}: stopped while waiting to try again") from None
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -318,9 +334,9 @@ class FilesApi:
             message = f"{method} {path} at {self.base_url}: {_connection_fault(error)}"
             if isinstance(error, ValueError) or caused_by(error, ssl.SSLCertVerificationError):
                 raise Permanent(message) from None
-            if once and not _never_sent(error):
-                raise OutcomeUnknown(message) from None
-            raise Retryable(message) from None
+            if _never_sent(error):
+                raise Retryable(message) from None
+            raise OutcomeUnknown(message) if once else _Unanswered(message) from None
         if reply.status_code in THROTTLES:
             self._throttle.slow_down(started, retry_after_s(reply.headers))
         else:
@@ -341,8 +357,13 @@ class FilesApi:
         if once and status >= 500:
             return OutcomeUnknown(message, wish_s)
         if is_retryable(status, reply.headers):
-            return Retryable(message, wish_s)
+            kind = _Unanswered if status >= 500 else Retryable
+            return kind(message, wish_s)
         return Permanent(message)
+
+
+class _Unanswered(Retryable):
+    """The call may be repeated, and may have had its effect already; within this module alone."""
 
 
 class _Garbled(Exception):

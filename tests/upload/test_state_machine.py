@@ -307,6 +307,31 @@ def test_an_abort_that_failed_is_told_and_made_up_for_by_the_next_run(harness: H
     assert harness.open_uploads() == set()
 
 
+@pytest.mark.parametrize(
+    ("fault", "may_be_open"),
+    [
+        ({"what": "lost_reply"}, True),
+        ({"what": "status_after_work", "status": 502}, True),
+        ({"what": "not_json"}, True),
+        ({"what": "status", "status": 429}, False),
+    ],
+    ids=["lost reply", "502", "not JSON", "429"],
+)
+def test_an_upload_that_may_be_open_and_whose_id_is_lost_is_told_and_in_the_journal(
+    harness: Harness, fault: dict[str, Any], may_be_open: bool
+) -> None:
+    harness.api.script(Fault(where="initiate", **fault))
+
+    harness.assert_uploaded(harness.upload(harness.file(DATA, PARTS)), DATA)
+
+    phases = [attempt.phase for attempt in harness.journal().attempts.values()]
+    assert phases == [*([Phase.INITIATING] if may_be_open else []), Phase.COMPLETED]
+    told = [note for note in harness.notes if "did not say whether its upload was opened" in note]
+    assert len(told) == may_be_open
+    harness.assert_uploaded(harness.upload(harness.file(DATA, PARTS)), DATA)
+    assert len(harness.api.requests("initiate")) == 2, "the later attempt is the one that counts"
+
+
 # --- faults of a body -----------------------------------------------------------------------------
 
 
