@@ -55,7 +55,7 @@ demo: setup ## check and publish a corpus to a local Files API, on Ray, in two m
 fuzz: setup vendors ## hold many mutated files against the vendor's own checks
 	$(BIN)/python -m tests.differential.fuzz
 
-bench: setup ## measure speed and memory on this machine
+bench: setup vendors ## measure speed and memory on this machine, beside the vendor's clients
 	$(BIN)/python -m benchmarks
 
 # The headers are left out since they would repeat this machine's paths and package index.

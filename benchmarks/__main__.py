@@ -1,4 +1,4 @@
-"""All benchmarks at a size that takes some minutes: ``make bench``, ``python -m benchmarks``."""
+"""All benchmarks as README.md has their figures: ``make bench``, ``python -m benchmarks``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ COMMANDS = (
     "benchmarks.validation --size 300MiB",
     "benchmarks.check --size 1GiB",
     "benchmarks.check --size 1GiB --bad-every 1000",
-    "benchmarks.upload --size 2GiB --multipart",
-    "benchmarks.upload --size 1MB --files 300 --latency-ms 50 --runs 1",
+    "benchmarks.check --size 1GiB --engine ray",
+    "benchmarks.check --size 64MiB --long-line 200MiB --runs 1",
+    "benchmarks.upload multipart",
+    "benchmarks.upload multipart --part-size 1GiB --vendors 1.5.35 --runs 1",
+    "benchmarks.upload conversations",
+    "benchmarks.upload conversations --engine ray",
+    "benchmarks.upload many --runs 1",
+    "benchmarks.upload tiny --runs 1",
 )
 
 

@@ -1,78 +1,143 @@
 """`ingest check` beside the vendor's check of the same file, as whole processes.
 
-    python -m benchmarks.check --size 1GiB --runs 3
+    python -m benchmarks.check --size 1GiB
     python -m benchmarks.check --size 1GiB --bad-every 1000
+    python -m benchmarks.check --size 1GiB --engine ray
+    python -m benchmarks.check --size 64MiB --long-line 200MiB --runs 1
 
-Conversations of real text; both sides in turn, after one run of each that is not counted. Quoted
-are medians, and the median of the ratios pair by pair. The vendor stops at the first bad record, so
-with ``--bad-every`` its time is that on the same records without the bad ones.
+Conversations of real text; ours with two workers and with one, against ``together`` 1.5.35 and
+3.1.1. Ours always checks under the rules of 1.5.35, which are the most; 3.1.1 looks at less. The
+vendor stops at the first bad record, so with ``--bad-every`` its time is that on the same records
+without the bad ones.
+
+With ``--engine ray`` the clusters, one for each count of workers, run before anything is measured;
+what is left of start-up is told beside the total. ``--long-line`` ends the file with one line of
+that size, once as a single long content and once as many small messages, and tells the peak of a
+process beside the limit of 300 MB and three times the line.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ByteSize, TypeAdapter
+from benchmarks.whole_process import (
+    INGEST,
+    Command,
+    Side,
+    arguments_of,
+    clusters,
+    compare,
+    engine_flags,
+    machine,
+    parse_size,
+    ratios,
+    table,
+)
+from examples.make_corpus import encoded, write_conversations
+from tests.fixtures.ray_cluster import RayCluster
+from tests.fixtures.vendors import build_environment
 
-from benchmarks.whole_process import Figures, measured, row, vendor_python
-from examples.make_corpus import write_conversations
+VENDOR_VERSIONS = ("1.5.35", "3.1.1")
+IDLE_BYTES = 1_000
+BAD_DATA = 5
 
-VENDOR_VERSION = "1.5.35"
-
-_VENDOR_SCRIPT = """
+VENDOR_SCRIPT = """
 import sys
-from together.utils.files import check_file
+try:
+    from together.utils.files import check_file
+except ImportError:
+    from together.lib.utils.files import check_file
 sys.exit(not check_file(sys.argv[1])["is_check_passed"])
 """
 
 
 def main() -> None:
-    """Measure, and print a table."""
-    size = TypeAdapter(ByteSize)
-    parser = argparse.ArgumentParser(description="Checks, ours and the vendor's.")
-    parser.add_argument("--size", type=size.validate_python, default="1GiB")
+    """Make the files, measure, and print the tables."""
+    parser = arguments_of("Checks, ours and the vendor's.")
+    parser.add_argument("--size", type=parse_size, default="1GiB")
     parser.add_argument("--bad-every", type=int, help="one bad record in so many")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--long-line", type=parse_size, help="the size of one more line")
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 1])
     arguments = parser.parse_args()
-    size_bytes = int(size.validate_python(arguments.size))
-    with tempfile.TemporaryDirectory(prefix="ingest-bench-") as folder:
-        good = Path(folder) / "good.jsonl"
-        write_conversations(good, size_bytes, 1)
-        checked = good
+    print(machine())
+    with (
+        tempfile.TemporaryDirectory(prefix="ingest-bench-") as name,
+        clusters(arguments.engine, arguments.workers) as running,
+    ):
+        folder = Path(name)
+        write_conversations(folder / "idle.jsonl", IDLE_BYTES)
+        if arguments.long_line:
+            for kind, line in long_lines(arguments.long_line):
+                path = folder / "long-line.jsonl"
+                write_conversations(path, arguments.size)
+                with path.open("ab") as file:
+                    file.write(line)
+                print(f"\nConversations, and one line of {len(line):,} bytes: {kind}")
+                report(arguments, running, path, path)
+                print(f"- allowed: {(300e6 + 3 * len(line)) / 2**20:.0f} MiB a process")
+            return
+        good = checked = folder / "good.jsonl"
+        write_conversations(good, arguments.size)
         if arguments.bad_every:
-            checked = Path(folder) / "bad.jsonl"
-            write_conversations(checked, size_bytes, 1, bad_every=arguments.bad_every)
-        ours, theirs = compare(checked, good, arguments.workers, arguments.runs)
-    ratio = statistics.median(b.wall_s / a.wall_s for a, b in zip(ours, theirs, strict=True))
-    print(f"conversations of {size_bytes:,} bytes, bad: 1 of {arguments.bad_every or 'none'}\n")
-    print("| | wall | throughput | CPU | peak memory |\n|---|---|---|---|---|")
-    print(row(f"ingest check, {arguments.workers} workers", ours, size_bytes))
-    print(row(f"together {VENDOR_VERSION} check_file", theirs, size_bytes))
-    print(f"\n{ratio:.2f} times the vendor's speed")
+            checked = folder / "bad.jsonl"
+            write_conversations(checked, arguments.size, bad_every=arguments.bad_every)
+        print(f"\nConversations, one record in {arguments.bad_every or 'none'} is bad")
+        report(arguments, running, checked, good)
 
 
-def compare(
-    checked: Path, good: Path, workers: int, runs: int
-) -> tuple[list[Figures], list[Figures]]:
-    """Both sides in turn."""
-    ingest = Path(sys.executable).with_name("ingest")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TOGETHER_", "RAY_"))}
-    ours: list[Figures] = []
-    theirs: list[Figures] = []
-    for number in range(runs + 1):
-        command = [ingest, "check", checked, "--engine", "local", "--workers", str(workers)]
-        a = measured(command, environment, expect=0 if checked == good else 5)
-        b = measured([vendor_python(VENDOR_VERSION), "-c", _VENDOR_SCRIPT, good], environment)
-        if number:
-            ours.append(a)
-            theirs.append(b)
-    return ours, theirs
+def long_lines(size_bytes: int) -> tuple[tuple[str, bytes], ...]:
+    """Records of one line, that all rules accept."""
+    answer = "A sentence of this long answer, naïve and “quoted”.\n"
+    turns = [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "Well."}]
+    content = answer * (size_bytes // len(encoded(answer)))
+    messages = turns * (size_bytes // len(encoded(turns)))
+    return (
+        ("one long content", encoded({"messages": [turns[0], {**turns[1], "content": content}]})),
+        ("many small messages", encoded({"messages": messages})),
+    )
+
+
+def report(
+    arguments: argparse.Namespace,
+    running: Sequence[RayCluster | None],
+    checked: Path,
+    good: Path,
+) -> None:
+    """Measure one file and print its table."""
+    sides = [
+        our_check(checked, workers, cluster, 0 if checked == good else BAD_DATA)
+        for workers, cluster in zip(arguments.workers, running, strict=True)
+    ]
+    sides += [vendor_check(version, good) for version in VENDOR_VERSIONS]
+    measured = compare(sides, arguments.runs, good.parent / "idle.jsonl")
+    size_bytes = checked.stat().st_size
+    print(f"{size_bytes:,} bytes, median of {arguments.runs}; start-up: a file of some records\n")
+    print(table(measured, size_bytes))
+    print(f"\n{ratios(measured)}", flush=True)
+
+
+def our_check(data: Path, workers: int, cluster: RayCluster | None, expect: int) -> Side:
+    """Ours with that many workers."""
+
+    def command(data: Path, folder: Path) -> Command:
+        return [INGEST, "check", data, "--rules", "strict", *engine_flags(cluster, workers)]
+
+    engine = "local" if cluster is None else "ray"
+    name = f"ingest check, {engine}, {workers} worker{'s' * (workers > 1)}"
+    return Side(name, command, data, expect, cluster)
+
+
+def vendor_check(version: str, data: Path) -> Side:
+    """The vendor's."""
+    python = build_environment(version)
+    return Side(
+        f"together {version} check_file",
+        lambda data, folder: [python, "-c", VENDOR_SCRIPT, data],
+        data,
+    )
 
 
 if __name__ == "__main__":

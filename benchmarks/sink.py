@@ -93,7 +93,7 @@ class Sink(BaseHTTPRequestHandler):
             return self.rfile.read(left)
         buffer = memoryview(bytearray(1 << 20))
         while left:
-            count = self.rfile.readinto(buffer[: min(left, len(buffer))])  # type: ignore[attr-defined]
+            count = self.rfile.readinto(buffer[: min(left, len(buffer))])
             if not count:
                 break
             left -= count
