@@ -66,7 +66,7 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, ...]]:
     """A row for each state of files, and one for what is left."""
     from jobs.rate import bytes_text
 
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (f"{status}:", f"{count} files", bytes_text(facts["entry_bytes"][status]), "")
         for status, count in facts["entries"].items()
     ]
