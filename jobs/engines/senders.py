@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ class Senders:
     """Actors of the connected cluster.
 
     Args:
-        max_in_flight: how many bodies are sent at the same time, over all actors.
+        max_in_flight: how many bodies there are at the same time, over all actors.
         max_actors: how many actors the cluster has room for, as it is when one may be started.
     """
 
@@ -82,15 +81,15 @@ class Senders:
         self._max_in_flight = max_in_flight
         self._max_actors = max_actors
         self._notes: SimpleQueue[_Note] = SimpleQueue()
-        self._waiting: deque[_Body] = deque()
         self._sending: set[_Body] = set()
         self._slots: list[_Slot] = []
         self._thread = threading.Thread(target=self._work, name="senders", daemon=True)
         self._thread.start()
 
     def put(self, task: PutTask) -> Future[PutResult]:
-        """Send a body as soon as an actor has room; until then its future can be cancelled."""
+        """Send a body; it cannot be cancelled any more."""
         body = _Body(task, Future())
+        body.future.set_running_or_notify_cancel()
         self._notes.put(body)
         return body.future
 
@@ -102,12 +101,9 @@ class Senders:
     def _work(self) -> None:
         while (note := self._notes.get()) is not None:
             if isinstance(note, _Body):
-                self._waiting.append(note)
+                self._hand_out(note)
             else:
                 self._take(note)
-            while self._waiting and len(self._sending) < self._max_in_flight:
-                self._hand_out(self._waiting.popleft())
-        self._sending.update(b for b in self._waiting if b.future.set_running_or_notify_cancel())
         for body in self._sending:
             body.future.set_exception(Retryable(f"{body.task.label}: the engine was closed"))
         for slot in self._slots:
@@ -115,8 +111,6 @@ class Senders:
                 ray.kill(slot.actor)
 
     def _hand_out(self, body: _Body) -> None:
-        if not body.future.set_running_or_notify_cancel():
-            return
         try:
             slot = self._free_slot()
             outcome = slot.actor.put.remote(body.task).future()
