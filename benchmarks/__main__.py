@@ -18,6 +18,7 @@ COMMANDS = (
     "benchmarks.upload conversations --engine ray",
     "benchmarks.upload many --runs 1",
     "benchmarks.upload tiny --runs 1",
+    "benchmarks.transfer --size 1GiB",
 )
 
 

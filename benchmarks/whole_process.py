@@ -60,6 +60,7 @@ class Side:
         expect: its exit code on ``data``.
         cluster: the Ray cluster it uses: its CPU counts, and the memory of its workers.
         timed_inside: the last line that it prints is its seconds; else its whole life is timed.
+        variables: more for its environment.
         after: puts things in order after a run, which is not measured.
     """
 
@@ -69,6 +70,7 @@ class Side:
     expect: int = 0
     cluster: RayCluster | None = None
     timed_inside: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
     after: Callable[[Path], None] = lambda folder: None
 
 
@@ -147,10 +149,9 @@ def _measured(side: Side, command: Command) -> Figures:
     known = set(children(os.getpid()))
     before_s = cpu_s(clusters)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        own = environment() | dict(side.variables)
         began = time.perf_counter()
-        process = subprocess.Popen(
-            command, env=environment(), stdout=output, stderr=errors, cwd=ROOT
-        )
+        process = subprocess.Popen(command, env=own, stdout=output, stderr=errors, cwd=ROOT)
         with PeakWatch(process.pid, clusters) as watch:
             code = process.wait()
             wall_s = time.perf_counter() - began
