@@ -44,10 +44,11 @@ Record = dict[str, Any]
 Tokens = npt.NDArray[np.int32]
 
 POOL_RECORDS = 3_000
+POOL_BYTES = 64 << 20
 ROW_GROUP_ROWS = 2_000
 WRITE_BYTES = 4 << 20
 
-_NUMBER = "\ue000"
+NUMBER = "\ue000"
 """Stands in a pool record's text, exactly once, where each copy gets a number of its own."""
 
 _MODULES = "[a-l]*.py"
@@ -120,7 +121,7 @@ def conversation(rng: random.Random) -> Record:
     messages = [{"role": "system", "content": _SYSTEM}] if rng.random() < 0.3 else []
     for number, passage in enumerate(turns):
         asked = rng.choice(_FOLLOW_UPS if number else _QUESTIONS).format(topic=passage.topic)
-        question = asked if number else f"[{_NUMBER}] {asked}"
+        question = asked if number else f"[{NUMBER}] {asked}"
         messages.append({"role": "user", "content": question})
         messages.append({"role": "assistant", "content": passage.text})
     return {"messages": messages}
@@ -130,7 +131,7 @@ def instruction(rng: random.Random) -> Record:
     """Return a prompt and its completion."""
     passage = rng.choice(passages())
     asked = rng.choice(_QUESTIONS).format(topic=passage.topic)
-    return {"prompt": f"[{_NUMBER}] {asked}", "completion": passage.text}
+    return {"prompt": f"[{NUMBER}] {asked}", "completion": passage.text}
 
 
 def preference(rng: random.Random) -> Record:
@@ -138,7 +139,7 @@ def preference(rng: random.Random) -> Record:
     good, bad = rng.sample(passages(), 2)
     asked = rng.choice(_QUESTIONS).format(topic=good.topic)
     return {
-        "input": {"messages": [{"role": "user", "content": f"[{_NUMBER}] {asked}"}]},
+        "input": {"messages": [{"role": "user", "content": f"[{NUMBER}] {asked}"}]},
         "preferred_output": [{"role": "assistant", "content": good.text}],
         "non_preferred_output": [{"role": "assistant", "content": bad.text}],
     }
@@ -159,27 +160,41 @@ def write_conversations(
     Returns:
         How many records the file holds.
     """
-    return _write_records(path, size_bytes, seed, conversation, bad_every)
+    return write_records(path, size_bytes, seed, conversation, bad_every)
 
 
 def write_instructions(path: Path, size_bytes: int, seed: int = 0) -> int:
     """Write prompts and completions; see `write_conversations`."""
-    return _write_records(path, size_bytes, seed, instruction)
+    return write_records(path, size_bytes, seed, instruction)
 
 
 def write_preferences(path: Path, size_bytes: int, seed: int = 0) -> int:
     """Write preference pairs; see `write_conversations`."""
-    return _write_records(path, size_bytes, seed, preference)
+    return write_records(path, size_bytes, seed, preference)
 
 
-def _write_records(
+def write_records(
     path: Path,
     size_bytes: int,
     seed: int,
     make: Callable[[random.Random], Record],
     bad_every: int | None = None,
+    ascii_only: bool = False,
 ) -> int:
-    pool = _encoded_pool(make, seed)
+    """Write what ``make`` returns, with ``NUMBER`` in it once, as `write_conversations` does.
+
+    Args:
+        path: the file to write; its folder exists.
+        size_bytes: where to stop.
+        seed: another seed, other records.
+        make: makes a record.
+        bad_every: put a record that breaks a rule among conversations on every such line.
+        ascii_only: escape what is not ASCII.
+
+    Returns:
+        How many records the file holds.
+    """
+    pool = _encoded_pool(make, seed, ascii_only)
     bad_lines = [mistake.line for mistake in MISTAKES]
     order = random.Random(seed + 1)
     written = records = 0
@@ -200,19 +215,25 @@ def _write_records(
     return records
 
 
-def _encoded_pool(make: Callable[[random.Random], Record], seed: int) -> list[tuple[bytes, bytes]]:
+def _encoded_pool(
+    make: Callable[[random.Random], Record], seed: int, ascii_only: bool = False
+) -> list[tuple[bytes, bytes]]:
     """Return records as encoded lines, each cut in two where its number goes."""
     rng = random.Random(seed)
-    pool = []
-    for _ in range(POOL_RECORDS):
-        before, after = encoded(make(rng)).split(_NUMBER.encode())
+    number = encoded(NUMBER, ascii_only)[1:-2]  # without its quotes and the newline
+    pool: list[tuple[bytes, bytes]] = []
+    pool_bytes = 0
+    while len(pool) < POOL_RECORDS and pool_bytes < POOL_BYTES:
+        line = encoded(make(rng), ascii_only)
+        before, after = line.split(number)
         pool.append((before, after))
+        pool_bytes += len(line)
     return pool
 
 
-def encoded(record: object) -> bytes:
+def encoded(record: object, ascii_only: bool = False) -> bytes:
     """Return ``record`` as one line of JSON Lines."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(record, ensure_ascii=ascii_only, separators=(",", ":")).encode() + b"\n"
 
 
 def write_tokens(path: Path, size_bytes: int, seed: int = 0) -> int:
