@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.kernel import BAD_DATA
 from benchmarks.whole_process import (
     INGEST,
     Command,
@@ -42,7 +43,6 @@ from tests.fixtures.vendors import build_environment
 
 VENDOR_VERSIONS = ("1.5.35", "3.1.1")
 IDLE_BYTES = 1_000
-BAD_DATA = 5
 
 VENDOR_SCRIPT = """
 import sys

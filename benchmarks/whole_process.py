@@ -111,13 +111,13 @@ class Runs:
         return [w.wall_s - i.wall_s for w, i in zip(self.work, self.idle, strict=True)]
 
 
-def compare(sides: Sequence[Side], runs: int, idle: Path | None) -> dict[str, Runs]:
-    """Run all sides in turn, ``runs`` times.
+def compare(sides: Sequence[Side], runs: int, idle: Path) -> dict[str, Runs]:
+    """Run all sides in turn, ``runs`` times, after one run of each on ``idle`` that warms up.
 
     Args:
-        sides: who; the first run of each is on ``idle`` and not counted.
+        sides: who; one that times itself has no start-up to be told.
         runs: how often.
-        idle: data that is next to nothing; None does without.
+        idle: data that is next to nothing.
 
     Raises:
         SystemExit: a side did not end as it should.
@@ -127,12 +127,12 @@ def compare(sides: Sequence[Side], runs: int, idle: Path | None) -> dict[str, Ru
     measured = {side.name: Runs() for side in sides}
     for number in range(runs + 1):
         for side in sides:
-            start = [] if idle is None else [_run(replace(side, data=idle, expect=0))]
+            starts = []
+            if not number or not side.timed_inside:
+                starts.append(_run(replace(side, data=idle, expect=0)))
             if number:
-                measured[side.name].idle += start
+                measured[side.name].idle += starts
                 measured[side.name].work.append(_run(side))
-            elif idle is None:
-                _run(side)
     return measured
 
 
@@ -192,15 +192,19 @@ def table(measured: Mapping[str, Runs], total_bytes: int) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def pairwise(ours: Runs, theirs: Runs) -> list[float]:
+    """How many times as fast ours is, run by run."""
+    return [b.wall_s / a.wall_s for a, b in zip(ours.work, theirs.work, strict=True)]
+
+
 def ratio(ours: Runs, theirs: Runs) -> str:
     """How many times as fast ours is, and the same with neither side's start-up."""
-    with_start = [b.wall_s / a.wall_s for a, b in zip(ours.work, theirs.work, strict=True)]
-    told = f"{statistics.median(with_start):.2f} times the speed"
+    told = f"{statistics.median(pairwise(ours, theirs)):.2f} times the speed"
     if ours.idle:
         pairs = zip(ours.working_s(), theirs.working_s(), strict=True)
         # Next to nothing can take as long as little: then there is no ratio to tell.
-        aside = [b / a if a > 0 and b > 0 else float("nan") for a, b in pairs]
-        told += f", start-up aside {statistics.median(aside):.2f} times"
+        aside = [b / a for a, b in pairs if a > 0 and b > 0]
+        told += f", start-up aside {statistics.median(aside):.2f} times" if aside else ""
     return told
 
 
