@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 COMMANDS = (
-    "benchmarks.validation --size 300MiB",
+    "benchmarks.validation --size 1GiB",
     "benchmarks.check --size 1GiB",
     "benchmarks.check --size 1GiB --bad-every 1000",
-    "benchmarks.check --size 1GiB --engine ray",
+    "benchmarks.check --size 4GiB --engine ray",
     "benchmarks.check --size 64MiB --long-line 200MiB --runs 1",
     "benchmarks.upload multipart",
-    "benchmarks.upload multipart --part-size 1GiB --vendors 1.5.35 --runs 1",
+    "benchmarks.upload multipart --part-size 1GiB --vendors --runs 1",
     "benchmarks.upload conversations",
     "benchmarks.upload conversations --engine ray",
     "benchmarks.upload many --runs 1",

@@ -1,7 +1,7 @@
 """Uploads beside the vendor's clients, as whole processes, to a server that throws bodies away.
 
     python -m benchmarks.upload multipart
-    python -m benchmarks.upload multipart --part-size 1GiB --vendors 1.5.35
+    python -m benchmarks.upload multipart --part-size 1GiB --vendors --runs 1
     python -m benchmarks.upload conversations
     python -m benchmarks.upload conversations --engine ray
     python -m benchmarks.upload many --runs 1
