@@ -15,7 +15,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -45,14 +45,14 @@ def tree(root: int) -> Iterator[int]:
         yield from tree(child)
 
 
-def wait_for_orphans(known: Iterable[int]) -> None:
+def wait_for_orphans(known: Set[int]) -> None:
     """Wait until no child of ours is left but the known ones.
 
     Raises:
         SystemExit: one does not end.
     """
     deadline = time.monotonic() + _ORPHANS_END_WITHIN_S
-    while left := set(children(os.getpid())) - set(known):
+    while left := set(children(os.getpid())) - known:
         for pid in left:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -77,16 +77,16 @@ class PeakWatch:
     """Looks at the memory of a command's processes, again and again, until it is left.
 
     Args:
-        command: the process whose tree is looked at.
+        known: children of this process that are not looked at; all others are, with their trees.
         clusters: roots of Ray clusters, of whose processes only the workers are.
 
     Attributes:
         peak_bytes: the highest mark of any one process.
     """
 
-    def __init__(self, command: int, clusters: tuple[int, ...]) -> None:
+    def __init__(self, known: Set[int], clusters: tuple[int, ...]) -> None:
         self.peak_bytes = 0
-        self._command = command
+        self._known = known
         self._clusters = clusters
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -107,7 +107,8 @@ class PeakWatch:
                 for pid in tree(root)
                 if _command_line(pid).startswith("ray::")
             )
-            for pid in (*tree(self._command), *workers):
+            started = set(children(os.getpid())) - self._known
+            for pid in (*(pid for root in started for pid in tree(root)), *workers):
                 self.peak_bytes = max(self.peak_bytes, _high_water_bytes(pid))
             if self._over.wait(_SAMPLE_EVERY_S):
                 return

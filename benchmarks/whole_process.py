@@ -152,10 +152,10 @@ def _measured(side: Side, command: Command) -> Figures:
         own = environment() | dict(side.variables)
         began = time.perf_counter()
         process = subprocess.Popen(command, env=own, stdout=output, stderr=errors, cwd=ROOT)
-        with PeakWatch(process.pid, clusters) as watch:
+        with PeakWatch(known, clusters) as watch:
             code = process.wait()
             wall_s = time.perf_counter() - began
-        wait_for_orphans(known)
+            wait_for_orphans(known)
         if code != side.expect:
             errors.seek(0)
             told = errors.read().decode(errors="replace")[-2000:]
