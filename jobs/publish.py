@@ -296,9 +296,16 @@ class _Run:
             self._books.processed(entry, remote)
 
     def _clear_journal(self) -> list[Attempt]:
-        """Forget the journal, unless uploads are open at the server; these."""
+        """Forget the journal, unless uploads are open at the server; these.
+
+        A single request whose last step is unknown is one: its body is there, to be gone on with.
+        """
         state = replay(self._store.read_journal(), self._store.location)
-        still_open = [a for a in state.attempts.values() if a.open_at_server]
+        still_open = [
+            attempt
+            for attempt in state.attempts.values()
+            if attempt.open_at_server or attempt.phase is Phase.COMPLETING
+        ]
         if not still_open:
             self._store.clear_journal()
         return still_open
