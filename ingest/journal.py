@@ -9,6 +9,11 @@ secret.
                                   \________________________________________/
                                      failed, aborted, or (by silence) unknown
 
+Planned is a file that the event "run" lists and no attempt names. Unknown is what *completing*
+means once its run is over: the server may have taken the last step, and is asked before anything
+is repeated (``Attempt.outcome_unknown``). All other states are the events of these names; a single
+request has no parts, and its body has arrived when it is completing.
+
 Each try to upload a file is an *attempt* with an id of its own, so that one that was given up can
 still be closed at the server.
 """
@@ -87,6 +92,11 @@ class Attempt:
             return 0
         length = int(layout[1])  # of every part but the last
         return sum(min(length, size_bytes - (n - 1) * length) for n in self.sent)
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether only the server can tell if it is complete, should its run be over."""
+        return self.phase is Phase.COMPLETING
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import click
 from ingest.errors import ManifestError
 
 if TYPE_CHECKING:
-    from ingest.journal import JournalState
+    from ingest.journal import Attempt, JournalState
     from ingest.manifest import Manifest
 
 EXAMPLES = """
@@ -20,6 +20,9 @@ Examples:
   ingest status published.jsonl
   ingest status s3://corpus/published.jsonl --json
 """
+
+UNKNOWN = "unknown"
+"""The state of a file whose last step was begun by a run that is over."""
 
 
 @click.command("status", short_help="Show what a run has done and what is left.", epilog=EXAMPLES)
@@ -83,6 +86,8 @@ def _left_row(left: dict[str, Any]) -> tuple[str, ...]:
 
     parts = f"{left['parts_sent']} of {left['parts']} parts" if left["parts"] else "one request"
     sent = f"{bytes_text(left['bytes_sent'])} are sent" if left["bytes_sent"] else ""
+    if left["phase"] == UNKNOWN:
+        sent = "outcome unknown: the next run looks it up"
     return f"  {left['name']}", bytes_text(left["bytes"]), parts, sent
 
 
@@ -117,7 +122,7 @@ def _facts(manifest: Manifest, state: JournalState, *, live: bool) -> dict[str, 
                 "parts": planned.num_parts,
                 "parts_sent": len(newest.sent) if newest else 0,
                 "bytes_sent": newest.sent_bytes(planned.size_bytes) if newest else 0,
-                "phase": newest.phase.value if newest else "planned",
+                "phase": _phase(newest, live=live),
             }
         )
     counts: dict[str, int] = {}
@@ -133,3 +138,9 @@ def _facts(manifest: Manifest, state: JournalState, *, live: bool) -> dict[str, 
         "entry_bytes": dict(sorted(sizes.items())),
         "left": left,
     }
+
+
+def _phase(newest: Attempt | None, *, live: bool) -> str:
+    if newest is None:
+        return "planned"
+    return UNKNOWN if newest.outcome_unknown and not live else newest.phase.value

@@ -8,6 +8,7 @@ same for all, and is in ``tests/drill/aftermath.py``.
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -129,6 +130,36 @@ def test_a_run_is_finished_after_a_kill(
     kill(moment)
 
     finish(ingest, witness)
+
+
+@pytest.mark.parametrize(
+    ("moment", "phase", "told"),
+    [
+        ("after run", "planned", "0 of 3 parts"),
+        ("after initiating large.jsonl", "initiating", "0 of 3 parts"),
+        ("after initiated large.jsonl", "initiated", "0 of 3 parts"),
+        (
+            "after completing large.jsonl",
+            "unknown",
+            "3 of 3 parts  outcome unknown: the next run looks it up",
+        ),
+    ],
+)
+def test_status_names_the_state_in_which_a_kill_left_a_file(
+    ingest: Ingest, kill: Kill, moment: str, phase: str, told: str
+) -> None:
+    kill(moment)
+
+    (left,) = (
+        file
+        for file in json.loads(ingest("status", "out.jsonl", "--json").out)["left"]
+        if file["name"] == LARGE
+    )
+    assert left["phase"] == phase
+    (line,) = (
+        line for line in ingest("status", "out.jsonl").out.splitlines() if line.split()[0] == LARGE
+    )
+    assert line.endswith(told)
 
 
 @pytest.mark.parametrize("moment", OF_A_REFUSED_FILE)
