@@ -10,8 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
+DRILL_ARGS ?=
 
-.PHONY: help setup vendors test lint format types demo fuzz bench lock clean
+.PHONY: help setup vendors test lint format types demo fuzz drill bench lock clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +55,10 @@ demo: setup ## check and publish a corpus to a local Files API, on Ray, in two m
 
 fuzz: setup vendors ## hold many mutated files against the vendor's own checks
 	$(BIN)/python -m tests.differential.fuzz
+
+drill: setup ## kill runs at random moments, on both engines, and look at what is left
+	$(BIN)/python -m tests.drill --rounds 50 $(DRILL_ARGS)
+	$(BIN)/python -m tests.drill --rounds 6 --engine ray $(DRILL_ARGS)
 
 bench: setup vendors ## measure speed and memory on this machine, beside the vendor's clients
 	$(BIN)/python -m benchmarks

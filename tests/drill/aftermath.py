@@ -49,16 +49,23 @@ class Witness:
         content = self.journal.read_bytes() if self.journal.exists() else b""
         return replay(content, str(self.manifest))
 
-    def ended(self, report: str) -> list[Seen]:
+    def ended(self, report: str, *, lost_workers: bool = False) -> list[Seen]:
         """A run has ended, by a kill or by itself; the requests since the one before.
 
-        Nothing that was acknowledged when the run before ended was sent by this one.
+        Nothing that was acknowledged when the run before ended was sent by this one, and nothing
+        twice that was acknowledged in it. A worker that was lost may have taken the news of that
+        with it.
         """
         self.reports.append(report)
         log = self.api.requests()
         new, self._looked_at = log[self._looked_at :], len(log)
         again = [seen for seen in new if _body(seen) in self._acknowledged]
         assert not again, f"was acknowledged, and sent again: {again}"
+        received: set[tuple[str, int] | None] = set()
+        for seen in () if lost_workers else new:
+            assert _body(seen) not in received, f"was answered well, and sent again: {seen}"
+            if _body(seen) and seen.status == 200 and seen.fault in (None, "latency"):
+                received.add(_body(seen))
         for attempt in self.state().attempts.values():
             self._note(attempt)
         return new
@@ -126,14 +133,14 @@ def upload_id(record: FileRecord) -> str:
     return record.upload.upload_id
 
 
-def progress_of(state: JournalState) -> dict[str, str]:
-    """How far each file of the plan has come, in a word or two."""
-    came: dict[str, str] = dict.fromkeys(state.planned, "planned")
+def states(state: JournalState) -> Counter[str]:
+    """How many files of the plan are in each state."""
+    found = dict.fromkeys(state.planned, "planned")
     for name, attempts in state.attempts_by_name().items():
         newest = attempts[-1]
-        parts = f" {len(newest.sent)}/{newest.num_parts}" if newest.num_parts else ""
-        came[name] = newest.phase.value + parts
-    return came
+        sending = newest.phase is Phase.INITIATED and newest.sent
+        found[name] = "sending" if sending else newest.phase.value
+    return Counter(found.values())
 
 
 def _body(seen: Seen) -> tuple[str, int] | None:

@@ -50,6 +50,11 @@ class Running:
         self._err = err
 
     @property
+    def out(self) -> str:
+        """What it has written to stdout so far."""
+        return self._out.read_text()
+
+    @property
     def err(self) -> str:
         """What it has written to stderr so far."""
         return self._err.read_text()
