@@ -75,6 +75,14 @@ class ManifestEntry(BaseModel):
     superseded: tuple[str, ...] = ()
     statistics: ContentStatistics | None = None
 
+    @property
+    def lines(self) -> int | None:
+        """``records`` where a server's count of lines must be the same.
+
+        None of CSV: the API does not say whether a header or a quoted line end is a line.
+        """
+        return None if self.file_type == "csv" else self.records
+
     def to_json(self) -> str:
         """One line, without its end."""
         return self.model_dump_json(by_alias=True)

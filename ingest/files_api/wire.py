@@ -75,6 +75,21 @@ class RemoteFile(BaseModel):
         # 1.x servers answer 0 until they have counted, and no valid file has 0 lines.
         return self.line_count or None
 
+    def differs(self, size_bytes: int, records: int | None) -> str | None:
+        """What a server that is done with a file counted otherwise; None when nothing.
+
+        Args:
+            size_bytes: what was sent.
+            records: what was counted here; None when nothing did, or not what a server counts.
+        """
+        if self.state != "COMPLETED":
+            return None
+        if self.bytes is not None and self.bytes != size_bytes:
+            return f"has {self.bytes} bytes, expected {size_bytes}"
+        if None not in (self.lines, records) and self.lines != records:
+            return f"has {self.lines} records by the server's count, expected {records}"
+        return None
+
     @property
     def error(self) -> str | None:
         """What the server found wrong, in its own words."""

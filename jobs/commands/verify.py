@@ -75,6 +75,9 @@ def _fault(api: FilesApi, entry: ManifestEntry, *, deep: bool) -> str | None:
         return f"has purpose {remote.purpose}, expected {entry.purpose}"
     if remote.state in ("FAILED", "INVALID_FORMAT") and entry.status != "invalid":
         return f"is {remote.state}: {remote.error or 'no reason given'}"
+    differs = remote.differs(entry.bytes, entry.lines)
+    if differs:
+        return differs
     if deep:
         sha256 = api.content_sha256(entry.file_id)
         if sha256 != entry.sha256:
