@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from ingest.errors import ManifestError
@@ -96,9 +97,12 @@ class LocalRunStore:
         manifest = Path(os.path.realpath(self._manifest))  # a link stays a link
         temporary = Path(f"{manifest}.tmp")
         try:
-            with temporary.open("wb") as file:
-                with contextlib.suppress(FileNotFoundError):
-                    os.fchmod(file.fileno(), stat.S_IMODE(manifest.stat().st_mode))
+            # One that a crash left, or a link that somebody put there, is not written to.
+            temporary.unlink(missing_ok=True)
+            mode = stat.S_IMODE(manifest.stat().st_mode) if manifest.exists() else None
+            with open(temporary, "xb", opener=_opener(mode)) as file:
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -132,6 +136,11 @@ class LocalRunStore:
             return None
         except OSError as error:
             raise ManifestError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _opener(mode: int | None) -> Callable[[str, int], int]:
+    """Opens a new file: at first for its owner alone where it will have a mode of its own."""
+    return lambda path, flags: os.open(path, flags, 0o666 if mode is None else 0o600)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -69,14 +69,14 @@ def refuse_relative(parsed: dict[str, object]) -> None:
 
 
 def _bring_back(path: Path, lines: list[str]) -> None:
+    from ingest.run_store import LocalRunStore
+
     content = "".join(line + "\n" for line in lines)
     try:
         if path.exists() and path.read_text(encoding="utf-8") == content:
             return  # the cluster and we see the same file system
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(path)
+        LocalRunStore(str(path)).replace_manifest(content.encode())
     except OSError as error:
         raise UsageError(
             f"{path}: the manifest cannot be written here ({error.strerror})"

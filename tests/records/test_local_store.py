@@ -243,6 +243,49 @@ def test_a_new_manifest_has_the_mode_of_any_new_file(store: LocalRunStore, path:
     assert mode(path) == 0o640
 
 
+def test_what_a_crash_left_of_a_manifest_is_gone_after_the_next(
+    store: LocalRunStore, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out.jsonl.tmp").write_bytes(b"half a li")
+
+    store.replace_manifest(b"one\n")
+
+    assert path.read_bytes() == b"one\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.journal"]
+
+
+def test_a_link_in_the_way_of_a_manifest_is_not_written_through(
+    store: LocalRunStore, path: Path, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (tmp_path / "out.jsonl.tmp").symlink_to(victim)
+
+    store.replace_manifest(b"one\n")
+
+    assert (path.read_bytes(), victim.read_bytes()) == (b"one\n", b"mine")
+    assert not path.is_symlink()
+
+
+def test_a_manifest_for_its_owner_alone_is_never_open_to_others(
+    store: LocalRunStore, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(b"")
+    path.chmod(0o600)
+    modes: list[int] = []
+    fchmod = os.fchmod
+
+    def look(fd: int, mode: int) -> None:
+        modes.append(stat.S_IMODE(os.fstat(fd).st_mode))
+        fchmod(fd, mode)
+
+    monkeypatch.setattr(os, "fchmod", look)
+    store.replace_manifest(b"one\n")
+
+    assert modes == [0o600]
+    assert mode(path) == 0o600
+
+
 def test_a_manifest_behind_a_link_stays_there(
     store: LocalRunStore, path: Path, tmp_path: Path
 ) -> None:
