@@ -15,11 +15,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 import requests
 from pydantic import SecretStr
+from urllib3.exceptions import HTTPError
 
 from ingest import __version__
 from ingest.errors import (
@@ -35,6 +37,7 @@ from ingest.files_api.wire import (
     MultipartTicket,
     RemoteFile,
     SingleTicket,
+    check_id,
     parse_conflict,
     parse_file,
     parse_file_id,
@@ -207,7 +210,7 @@ class FilesApi:
         Raises:
             OutcomeUnknown: the reply was lost; ``look_up`` tells.
         """
-        return self._call("POST", f"/files/{file_id}/preprocess", _read_file, once=True)
+        return self._call("POST", f"{_path_of(file_id)}/preprocess", _read_file, once=True)
 
     def find(self, file_id: str) -> RemoteFile | None:
         """The file of this id; None when the server has none, or its last step did not happen."""
@@ -217,7 +220,7 @@ class FilesApi:
         def read(reply: requests.Response) -> RemoteFile | None:
             return None if reply.status_code == 404 else _read_file(reply)
 
-        return self._call("GET", f"/files/{file_id}", read, accept=(404,), attempts=attempts)
+        return self._call("GET", _path_of(file_id), read, accept=(404,), attempts=attempts)
 
     def look_up(self, file_id: str) -> RemoteFile | None:
         """As ``find``, but a file that is not found by its id is also looked for in the list.
@@ -239,7 +242,7 @@ class FilesApi:
         Raises:
             Retryable: the connection broke before the end.
         """
-        path = f"/files/{file_id}/content"
+        path = f"{_path_of(file_id)}/content"
         with self._request("GET", path, _READ_TIMEOUT_S, stream=True) as reply:
             if not 200 <= reply.status_code < 300:
                 raise self._fault(reply, f"GET {path}")
@@ -330,7 +333,7 @@ class FilesApi:
                     allow_redirects=False,
                     **request,
                 )
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, ValueError, HTTPError, HTTPException) as error:
             message = f"{method} {path} at {self.base_url}: {_connection_fault(error)}"
             if isinstance(error, ValueError) or caused_by(error, ssl.SSLCertVerificationError):
                 raise Permanent(message) from None
@@ -364,6 +367,18 @@ class FilesApi:
 
 class _Unanswered(Retryable):
     """The call may be repeated, and may have had its effect already; within this module alone."""
+
+
+def _path_of(file_id: str) -> str:
+    """Where a file is at the API; an id may come from a manifest, which anybody can edit.
+
+    Raises:
+        Permanent: it could not be an id, and would lead elsewhere.
+    """
+    try:
+        return f"/files/{check_id(file_id)}"
+    except ValueError as error:
+        raise Permanent(f"a file id that was recorded cannot be one: {error}") from None
 
 
 class _Garbled(Exception):

@@ -26,14 +26,19 @@ from ingest.secrets import PresignedUrl
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def _checked_id(value: str) -> str:
-    # Ids become parts of URLs and of file names: nothing that could climb out of either.
+def check_id(value: str) -> str:
+    """``value``, if it can be a file's id.
+
+    Raises:
+        ValueError: it cannot. Ids become parts of URLs and of file names: nothing that could climb
+            out of either.
+    """
     if not _ID.fullmatch(value) or len(value) > 256:
         raise ValueError("expected an id of letters, digits, '.', '_' and '-'")
     return value
 
 
-FileId = Annotated[str, AfterValidator(_checked_id)]
+FileId = Annotated[str, AfterValidator(check_id)]
 
 
 class ValidationReport(BaseModel):
@@ -122,9 +127,9 @@ class MultipartTicket:
 
 class _PartTarget(BaseModel):
     number: int = Field(validation_alias=AliasChoices("PartNumber", "part_number"))
-    url: str = Field(validation_alias=AliasChoices("URL", "UploadURL", "url"))
+    url: str = Field(repr=False, validation_alias=AliasChoices("URL", "UploadURL", "url"))
     headers: dict[str, str] | None = Field(
-        default=None, validation_alias=AliasChoices("Headers", "headers")
+        default=None, repr=False, validation_alias=AliasChoices("Headers", "headers")
     )
 
 

@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from ingest.errors import IngestError, NotAuthorised
+from ingest.errors import IngestError, NotAuthorised, UsageError
+from jobs.commands.recorded_api import RecordedApis, api_options
 
 EXAMPLES = """
 \b
@@ -19,17 +20,19 @@ Example:
     "abort", short_help="Close what an unfinished run left open at the server.", epilog=EXAMPLES
 )
 @click.argument("manifest")
-@click.option("--api-key-file", metavar="FILE", help="Holds the key  [$TOGETHER_API_KEY].")
-@click.option("--api-key-secret", metavar="ARN", help="AWS Secrets Manager holds the key.")
-@click.option("--s3-endpoint", metavar="URL", help="An S3 endpoint other than AWS's.")
+@api_options
 def command(
-    manifest: str, api_key_file: str | None, api_key_secret: str | None, s3_endpoint: str | None
+    manifest: str,
+    base_url: str | None,
+    api_key_file: str | None,
+    api_key_secret: str | None,
+    s3_endpoint: str | None,
+    insecure: bool,
 ) -> int:
     """Close the multipart uploads that an unfinished run left open at the server.
 
     Parts that were sent are gone then; published files and the manifest stay as they are.
     """
-    from ingest.files_api import FilesApi
     from ingest.journal import Journal, Phase, replay
     from ingest.run_store import run_store
     from ingest.secrets import read_api_key
@@ -39,6 +42,7 @@ def command(
         print(f"{manifest}: nothing is open", file=sys.stderr)
         return 0
     key = read_api_key(api_key_file, api_key_secret)
+    apis = RecordedApis(manifest, base_url, insecure, key)
     store.open()
     try:
         journal = Journal(store)
@@ -49,8 +53,8 @@ def command(
             assert attempt.upload_id is not None
             assert attempt.file_id is not None
             try:
-                FilesApi(attempt.base_url, key).abort(attempt.upload_id, attempt.file_id)
-            except NotAuthorised:
+                apis.at(attempt.base_url).abort(attempt.upload_id, attempt.file_id)
+            except (NotAuthorised, UsageError):
                 raise
             except IngestError as error:
                 failed += 1
@@ -61,5 +65,6 @@ def command(
         if not failed:
             store.clear_journal()
     finally:
+        apis.close()
         store.close()
     return 3 if failed else 0

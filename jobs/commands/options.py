@@ -133,8 +133,10 @@ def settings_from(model: type[_S], flags: dict[str, Any]) -> _S:
         if not first["loc"]:  # about several settings; the message names the one to change
             name, _, message = message.partition(": ")
             raise UsageError(f"{_flag(name)}: {message}") from None
-        flag = _flag(str(first["loc"][0]))
-        raise UsageError(f"{flag} {first['input']}: {message}") from None
+        name = str(first["loc"][0])
+        # A URL that is refused may be so for the password in it.
+        shown = "" if name == "base_url" else f" {first['input']}"
+        raise UsageError(f"{_flag(name)}{shown}: {message}") from None
 
 
 def _flag(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ingest.errors import ManifestError, UploadError
+from jobs.commands.recorded_api import RecordedApis, api_options
 
 if TYPE_CHECKING:
     from ingest.files_api import FilesApi
@@ -24,18 +25,17 @@ Examples:
 @click.command("verify", short_help="Ask the API about each recorded file id.", epilog=EXAMPLES)
 @click.argument("manifest")
 @click.option("--deep", is_flag=True, help="Download each file and compare its SHA-256.")
-@click.option("--api-key-file", metavar="FILE", help="Holds the key  [$TOGETHER_API_KEY].")
-@click.option("--api-key-secret", metavar="ARN", help="AWS Secrets Manager holds the key.")
-@click.option("--s3-endpoint", metavar="URL", help="An S3 endpoint other than AWS's.")
+@api_options
 def command(
     manifest: str,
     deep: bool,
+    base_url: str | None,
     api_key_file: str | None,
     api_key_secret: str | None,
     s3_endpoint: str | None,
+    insecure: bool,
 ) -> int:
     """Ask the API about each recorded file id; ends with 3 when one is not as recorded."""
-    from ingest.files_api import FilesApi
     from ingest.manifest import parse_manifest
     from ingest.run_store import run_store
     from ingest.secrets import read_api_key
@@ -45,19 +45,22 @@ def command(
     if content is None:
         raise ManifestError(f"{manifest}: there is no such manifest")
     key = read_api_key(api_key_file, api_key_secret)
-    apis: dict[str, FilesApi] = {}
+    apis = RecordedApis(manifest, base_url, insecure, key)
+    entries = parse_manifest(content, manifest).sorted()
+    for entry in entries:  # before the key goes anywhere
+        apis.at(entry.base_url)
     wrong = 0
-    for entry in parse_manifest(content, manifest).sorted():
+    for entry in entries:
         if entry.file_id is None:
             print(f"-\t{entry.status}\t{entry.name}")
             continue
-        api = apis.setdefault(entry.base_url, FilesApi(entry.base_url, key))
         try:
-            fault = _fault(api, entry, deep=deep)
+            fault = _fault(apis.at(entry.base_url), entry, deep=deep)
         except UploadError as error:
             fault = str(error)
         wrong += fault is not None
         print(f"{entry.file_id}\t{fault or 'ok'}\t{entry.name}")
+    apis.close()
     if wrong:
         print(f"ingest: {wrong} files are not as the manifest says", file=sys.stderr)
     return 3 if wrong else 0

@@ -597,6 +597,36 @@ def test_the_key_is_sent_to_the_api_and_no_other_credentials_are(
     assert request.headers["authorization"] == f"Bearer {API_KEY}"
 
 
+def test_a_proxy_is_not_told_the_key(
+    monkeypatch: pytest.MonkeyPatch, waits: list[float | None]
+) -> None:
+    refuse = reply(502)
+    with RawServer(lambda _: refuse) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:proxypass@"))
+        client = client_of("https://api.example/v1", attempts=1)
+        with pytest.raises(Retryable) as caught:
+            client.list_files()
+        client.close()
+
+    (request,) = proxy.requests
+    assert (request.method, request.target) == ("CONNECT", "api.example:443")
+    assert "authorization" not in request.headers
+    assert API_KEY not in str(request)
+    assert "proxypass" not in shown(caught.value)
+
+
+@pytest.mark.parametrize("file_id", ["../files", "..", "a/b", "a?b", "a#b", "a%2Fb", "", "a\nb"])
+def test_an_id_that_would_lead_elsewhere_is_not_asked_for(file_id: str) -> None:
+    """It may come from a manifest, which is a file that anybody can edit."""
+    with RawServer(lambda _: reply(200, b"{}")) as server:
+        client = client_of(server.url)
+        for call in (client.find, client.preprocess, lambda i: b"".join(client.content(i))):
+            with pytest.raises(Permanent, match="a file id that was recorded cannot be one"):
+                call(file_id)
+        client.close()
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("status", [400, 401, 500])
 def test_a_server_that_quotes_the_key_does_not_get_it_into_a_message(
     status: int, waits: list[float | None]

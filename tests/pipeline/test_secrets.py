@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ingest.serve import Fault, LocalFilesApi
+from tests.fixtures.raw_http import RawServer, reply
 from tests.pipeline.conftest import MULTIPART, Ingest, jsonl
 
 KEY = "sk-0123456789-very-secret"
@@ -60,6 +62,126 @@ def test_no_secret_is_shown(
     for secret in (KEY, "X-Amz-Signature", "X-Amz-Credential"):
         assert secret not in shown
     assert "Traceback" not in shown
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[RawServer]:
+    """Sees whatever is asked of another machine, and lets nothing through."""
+    with RawServer(lambda _: reply(403)) as server:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, server.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")  # for the test's own calls
+        yield server
+
+
+@pytest.mark.parametrize("command", ["verify", "abort"])
+@pytest.mark.parametrize(
+    ("named", "words", "says"),
+    [
+        pytest.param("https://evil.example/v1", (), "say so with --base-url", id="another host"),
+        pytest.param("https://api.together.ai.evil.example/v1", (), "say so with", id="like ours"),
+        pytest.param("https://api.together.ai@evil.example/v1", (), "cannot be one", id="user"),
+        pytest.param("https://api.together.ai:444/v1", (), "say so with", id="another port"),
+        pytest.param("https://evil.example/v1/../x", (), "cannot be one", id="path"),
+        pytest.param("http://api.together.ai/v1", (), "plain http would show", id="plain http"),
+        pytest.param(
+            "http://api.example/v1",
+            ("--base-url", "http://api.example"),
+            "plain http would show",
+            id="plain http that was named",
+        ),
+        pytest.param("file:///etc/passwd", (), "cannot be one", id="no http"),
+    ],
+)
+def test_the_key_does_not_go_wherever_a_file_says(
+    ingest: Ingest,
+    files_api: LocalFilesApi,
+    proxy: RawServer,
+    data: Path,
+    tmp_path: Path,
+    command: str,
+    named: str,
+    words: tuple[str, ...],
+    says: str,
+) -> None:
+    leave_open(ingest, files_api, data, tmp_path, named)
+
+    result = ingest(command, "out.jsonl", *words)
+
+    assert (result.code, result.out) == (2, "")
+    assert says in result.errors[0]
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("command", ["verify", "abort"])
+@pytest.mark.parametrize(
+    ("named", "words", "target"),
+    [
+        ("https://api.together.ai/v1", (), "api.together.ai:443"),
+        ("https://api.together.xyz/v1", (), "api.together.xyz:443"),
+        ("https://gateway.example/v1", ("--base-url", "https://gateway.example"), None),
+        (
+            "http://gateway.example/v1",
+            ("--base-url", "http://gateway.example", "--insecure"),
+            "http://gateway.example/v1/files/",
+        ),
+    ],
+)
+def test_the_key_goes_to_the_vendor_and_where_the_user_says(
+    ingest: Ingest,
+    files_api: LocalFilesApi,
+    proxy: RawServer,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    named: str,
+    words: tuple[str, ...],
+    target: str | None,
+) -> None:
+    monkeypatch.setattr("ingest.files_api.client.backoff_s", lambda *_: 0.0)
+    leave_open(ingest, files_api, data, tmp_path, named)
+
+    assert ingest(command, "out.jsonl", *words).code != 2
+
+    assert proxy.requests
+    assert proxy.requests[0].target.startswith(target or "gateway.example:443")
+
+
+def leave_open(ingest: Ingest, api: LocalFilesApi, data: Path, folder: Path, named: str) -> None:
+    """A manifest and a journal with an open upload, which name this API."""
+    (data / "small.jsonl").write_bytes(jsonl(3_000))
+    (data / "large.jsonl").write_bytes(jsonl(200_000))
+    api.script(Fault(where="complete", what="status", status=401))
+    assert ingest(*PUBLISH).code == 4
+    for name in ("out.jsonl", "out.jsonl.journal"):
+        text = (folder / name).read_text()
+        assert api.base_url in text
+        (folder / name).write_text(text.replace(api.base_url, named))
+    api.clear_faults()
+
+
+def test_a_password_in_a_base_url_is_not_shown(ingest: Ingest, data: Path) -> None:
+    (data / "small.jsonl").write_bytes(jsonl(3_000))
+
+    result = ingest(*PUBLISH, "--base-url", "https://user:5ec7e7@api.example")
+
+    assert result.code == 2
+    assert "a base URL has no user name, password" in result.err
+    assert "5ec7e7" not in result.err
+
+
+@pytest.mark.parametrize("command", ["publish", "plan"])
+def test_https_is_demanded_of_another_machine(
+    ingest: Ingest, proxy: RawServer, data: Path, command: str
+) -> None:
+    (data / "small.jsonl").write_bytes(jsonl(3_000))
+
+    result = ingest(command, *PUBLISH[1:], "--base-url", "http://api.example")
+
+    assert result.code == 2
+    assert "plain http would show the key to the network" in result.errors[0]
+    assert proxy.requests == []
 
 
 def test_the_key_can_lie_in_a_file(
