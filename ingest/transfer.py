@@ -15,10 +15,13 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
+from typing import TypeAlias
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from ingest.errors import Permanent, Retryable, TooSlow, UploadError, UrlExpired
 from ingest.files import Segment
@@ -49,8 +52,8 @@ class PutTask:
         label: how messages name it (``"train.jsonl part 3"``).
         timeout_s: wall clock seconds for the whole attempt, its reply included.
         rate_bytes_s: this attempt's share of the bandwidth; None sends as fast as it goes.
-        local: the API is on this machine, or the user waived safety: plain http and private
-            addresses are fine.
+        local: the API itself has a private address, so private addresses are fine.
+        insecure: plain http is fine: the API is on this machine, or the user said so.
         with_md5: compute the MD5 of what is sent, to hold the store's ETag against.
     """
 
@@ -62,6 +65,7 @@ class PutTask:
     timeout_s: float
     rate_bytes_s: float | None = None
     local: bool = False
+    insecure: bool = False
     with_md5: bool = True
 
 
@@ -95,6 +99,8 @@ def put_body(task: PutTask) -> PutResult:
     deadline = started + task.timeout_s
     url = task.url.url
     _refuse_unusable(url, task)
+    # A store in a private network may be right (a VPC endpoint); one at a metadata address never.
+    _refuse_addresses(url, task, lambda address: address.is_link_local, "a link-local")
     if task.url.expires_within(0):
         raise UrlExpired(f"{task.label}: its presigned URL has expired")
     for _ in range(_MAX_REDIRECTS + 1):
@@ -130,8 +136,15 @@ def _put_once(url: str, task: PutTask, deadline: float) -> tuple[requests.Respon
                     timeout=(_connect_timeout_s(deadline), STALL_TIMEOUT_S),
                     allow_redirects=False,
                 )
-        # ValueError: headers or a Location that requests or http.client cannot read.
-        except (requests.RequestException, ValueError, _OutOfTime) as error:
+        # ValueError: headers or a Location that requests or http.client cannot read. The next two:
+        # requests does not wrap each of them, and their texts can quote the URL.
+        except (
+            requests.RequestException,
+            ValueError,
+            HTTPError,
+            HTTPException,
+            _OutOfTime,
+        ) as error:
             raise _connection_fault(error, url, task, body, watchdog.fired) from None
     if 200 <= reply.status_code < 300 and body.sent != task.length:
         raise Retryable(f"{task.label}: sent {body.sent} of {task.length} bytes")
@@ -206,7 +219,7 @@ def _refuse_unusable(url: str, task: PutTask) -> None:
         usable = False
     if not usable:
         raise Permanent(f"{task.label}: the store's URL is not one of http or https")
-    if parts.scheme != "https" and not task.local:
+    if parts.scheme != "https" and not task.insecure:
         raise Permanent(f"{task.label}: the store's URL is not https; --insecure allows it")
 
 
@@ -217,19 +230,44 @@ def _redirected(url: str, location: str, task: PutTask) -> str:
     except ValueError:
         raise Permanent(f"{task.label}: the store redirected to what is no URL") from None
     _refuse_unusable(url, task)
-    if not task.local:
-        _refuse_private(urlsplit(url).hostname or "", task)
+    if task.local:
+        _refuse_addresses(url, task, lambda address: address.is_link_local, "a link-local")
+        return url
+    if not _refuse_addresses(url, task, lambda address: not address.is_global, "a private"):
+        host = urlsplit(url).hostname
+        raise Retryable(f"{task.label}: redirected to {host}, which cannot be resolved")
     return url
 
 
-def _refuse_private(host: str, task: PutTask) -> None:
+_Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+
+
+def _refuse_addresses(
+    url: str, task: PutTask, refused: Callable[[_Address], bool], kind: str
+) -> bool:
+    """Refuse a host with such an address; False when it cannot be resolved."""
+    host = urlsplit(url).hostname or ""
+    found = _addresses(host)
+    if any(map(refused, found)):
+        raise Permanent(f"{task.label}: the store is at {kind} address ({host}), which is refused")
+    return bool(found)
+
+
+def has_private_address(host: str) -> bool:
+    """Whether ``host`` is in a private network, or this machine, by all of its addresses."""
+    found = _addresses(host)
+    return bool(found) and not any(address.is_global for address in found)
+
+
+def _addresses(host: str) -> list[_Address]:
+    """What a name or a literal stands for; empty when it cannot be resolved."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # UnicodeError: a label that is too long, or empty
-        raise Retryable(f"{task.label}: redirected to {host}, which cannot be resolved") from None
-    for *_, address in found:
-        if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global:
-            raise Permanent(f"{task.label}: the store redirected to a private address ({host})")
+        return []
+    addresses = [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
+    # An IPv4 address in the clothes of IPv6 is judged as what it is.
+    return [getattr(address, "ipv4_mapped", None) or address for address in addresses]
 
 
 class _OutOfTime(Exception):

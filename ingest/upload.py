@@ -61,7 +61,8 @@ class UploadOptions:
         part_timeout_s: wall clock seconds for one attempt of a part.
         part_size_bytes: of which ``part_timeout_s`` speaks; a larger single request has as many
             times longer.
-        local: the API is on this machine (or ``--insecure``): plain http is fine.
+        local: the API itself has a private address; see ``PutTask``.
+        insecure: plain http is fine; see ``PutTask``.
         strict_etag: refuse a store whose ETags are not MD5s.
         attempts: how often a body is tried.
     """
@@ -72,6 +73,7 @@ class UploadOptions:
     part_timeout_s: float = 300.0
     part_size_bytes: int = 250 * 2**20
     local: bool = False
+    insecure: bool = False
     strict_etag: bool = False
     attempts: int = ATTEMPTS
 
@@ -359,6 +361,7 @@ class Uploader:
             url=body.url,
             timeout_s=self.options.part_timeout_s * max(1.0, times),
             local=self.options.local,
+            insecure=self.options.insecure,
             # The ETag of a single request is not held against it: the API checks the SHA-256.
             with_md5=bool(number),
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 from ingest.errors import IngestError, Interrupted
 from ingest.files import UploadFile
@@ -18,6 +19,7 @@ from ingest.journal import Attempt, Journal, JournalState
 from ingest.planning import Limits, fit_parts
 from ingest.settings import PublishSettings, is_loopback
 from ingest.throttle import Throttle
+from ingest.transfer import has_private_address
 from ingest.upload import PartsTooLarge, Uploaded, Uploader, UploadOptions
 from jobs.acknowledged import Acknowledged
 from jobs.books import Books, Content
@@ -128,7 +130,8 @@ class UploadStage:
             parts_in_flight=settings.max_parts_per_file,
             part_timeout_s=settings.part_timeout,
             part_size_bytes=settings.part_size,
-            local=settings.insecure or is_loopback(settings.base_url),
+            local=has_private_address(urlsplit(settings.base_url).hostname or ""),
+            insecure=settings.insecure or is_loopback(settings.base_url),
             strict_etag=settings.etag == "strict",
         )
 

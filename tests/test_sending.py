@@ -213,6 +213,7 @@ def test_bytes_arrive_no_faster_than_the_bandwidth_allows(
             url=PresignedUrl(server.url),
             timeout_s=30,
             local=True,
+            insecure=True,
         )
         with Sending(lambda t: pool.submit(put_body, t), Throttle(4), 1 << 20) as sending:
             began = time.monotonic()

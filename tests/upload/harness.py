@@ -114,6 +114,7 @@ class Harness:
                         "base_url": self.client.base_url,
                         "part_timeout_s": 20.0,
                         "local": True,
+                        "insecure": True,
                         **self.options,
                     }
                 ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import os
 import random
 import socket
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from urllib3.exceptions import LocationParseError
 
 from ingest import transfer
 from ingest.errors import (
@@ -55,6 +58,7 @@ def task_of(segments: tuple[Segment, ...], url: str, **fields: Any) -> PutTask:
         "url": PresignedUrl(url, fields.pop("headers", {})),
         "timeout_s": 20.0,
         "local": True,
+        "insecure": fields.get("local", True),
         **fields,
     }
     return PutTask(**fields)
@@ -293,7 +297,7 @@ def test_a_store_cannot_redirect_into_the_network_of_the_run(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with RawServer(lambda _: reply(307, Location=location), tls=certificate) as server:
         task = task_of(segments, f"{server.url}/k{SECRET}", local=False)
-        fails(task, Permanent, "redirected to a private address")
+        fails(task, Permanent, r"the store is at a (private|link-local) address")
     assert len(server.requests) == 1
 
 
@@ -305,6 +309,83 @@ def test_a_store_cannot_redirect_to_plain_http(
     with RawServer(lambda _: reply(307, Location=location), tls=certificate) as server:
         task = task_of(segments, f"{server.url}/k{SECRET}", local=False)
         fails(task, Permanent, "is not https")
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:1/k", "http://169.254.169.254/k"])
+def test_insecure_allows_plain_http_and_not_the_network_of_the_run(
+    segments: tuple[Segment, ...], location: str
+) -> None:
+    with RawServer(lambda _: reply(307, Location=location)) as server:
+        task = task_of(segments, f"{server.url}/k{SECRET}", local=False, insecure=True)
+        fails(task, Permanent, "the store is at a private address")
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/latest/meta-data", "http://[::ffff:169.254.169.254]/latest"]
+)
+def test_nothing_is_sent_to_a_metadata_address_whoever_names_it(
+    segments: tuple[Segment, ...], url: str, local: bool
+) -> None:
+    named = task_of(segments, f"{url}{SECRET}", local=local, insecure=True)
+    fails(named, Permanent, "the store is at a link-local address")
+    with RawServer(lambda _: reply(307, Location=url)) as server:
+        redirected = task_of(segments, f"{server.url}/k{SECRET}", local=local, insecure=True)
+        fails(redirected, Permanent, "the store is at a (link-local|private) address")
+
+
+def test_an_api_in_a_private_network_may_have_its_store_there(
+    segments: tuple[Segment, ...],
+) -> None:
+    with (
+        RawServer(lambda _: OK) as store,
+        RawServer(lambda _: reply(307, Location=f"{store.url}/k")) as first,
+    ):
+        put_body(task_of(segments, f"{first.url}/k", local=True))
+    assert store.requests[0].body == DATA
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("10.1.2.3", True),
+        ("192.168.0.9", True),
+        ("fd00::1", True),
+        ("8.8.8.8", False),
+        ("2001:4860:4860::8888", False),
+        ("no-such-host.invalid", False),
+        ("", False),
+    ],
+)
+def test_a_host_is_private_by_its_addresses(host: str, expected: bool) -> None:
+    assert transfer.has_private_address(host) is expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(
+            http.client.InvalidURL("URL can't contain /k?X-Amz-Signature=5ec7e7"), id="http"
+        ),
+        pytest.param(LocationParseError("https://s/k?X-Amz-Signature=5ec7e7"), id="urllib3"),
+        pytest.param(requests.exceptions.InvalidURL(f"https://s/k{SECRET}"), id="requests"),
+    ],
+)
+def test_an_error_that_quotes_the_url_is_told_by_its_kind_alone(
+    segments: tuple[Segment, ...], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the libraries wrap, and what they let through, differs from version to version."""
+
+    def quote(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("requests.Session.put", quote)
+    with pytest.raises(IngestError, match=type(error).__name__) as caught:
+        put_body(task_of(segments, f"https://store.example/k{SECRET}"))
+    assert_hides_the_query(caught.value, f"k{SECRET}")
 
 
 @pytest.mark.parametrize("location", ["https://8.8.8.8/k", "https://[2001:4860:4860::8888]/k"])
