@@ -24,6 +24,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from ingest.settings import is_loopback
+
 _LOOK_EVERY_S = 0.25
 STOP_GRACE_S = 5.0
 """How long a call may go on after its ``stop`` was set."""
@@ -231,6 +233,14 @@ _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 class WatchedAdapter(HTTPAdapter):
     """Makes connections that a ``Watchdog`` can cut, through a proxy too (but not SOCKS)."""
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        """See requests. What is on this machine is not asked for through a proxy elsewhere."""
+        if is_loopback(request.url or ""):
+            kwargs["proxies"] = None
+        return super().send(request, *args, **kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """See requests."""

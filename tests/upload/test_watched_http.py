@@ -131,6 +131,19 @@ def test_a_call_through_a_proxy_is_cut_too(session: requests.Session, held: RawS
     assert [request.target for request in held.requests] == ["http://store.example/k"]
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_what_is_on_this_machine_is_not_asked_for_through_a_proxy(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """The proxy would be given all that is sent, the key too, and look on a machine of its own."""
+    with RawServer(lambda _: reply(200)) as proxy, RawServer(lambda _: reply(200)) as server:
+        monkeypatch.setenv(variable, proxy.url)
+        session.get(f"{server.url}/here")
+        session.get("http://elsewhere.example/there")
+    assert [request.target for request in server.requests] == ["/here"]
+    assert [request.target for request in proxy.requests] == ["http://elsewhere.example/there"]
+
+
 def test_each_thread_has_a_session_of_its_own() -> None:
     sessions = [thread_session(), thread_session()]
     other = threading.Thread(target=lambda: sessions.append(thread_session()))
