@@ -7,7 +7,10 @@ hides is their ``repr`` and ``str``, which is what logs, errors and dashboards p
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -100,11 +103,23 @@ def _read_secret(arn: str) -> str:
     region = fields[3] if len(fields) > 3 else None
     try:
         client = boto3.client("secretsmanager", region_name=region)
-        return _key_of_secret(client.get_secret_value(SecretId=arn)["SecretString"], arn)
+        with _no_debug_logs():  # botocore would write the reply into them
+            secret = client.get_secret_value(SecretId=arn)["SecretString"]
+        return _key_of_secret(secret, arn)
     except KeyError:
         raise UsageError(f"--api-key-secret {arn}: is binary; a string was expected") from None
     except (BotoCoreError, ClientError) as error:
         raise UsageError(f"--api-key-secret {arn}: cannot be read ({error})") from None
+
+
+@contextmanager
+def _no_debug_logs() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.DEBUG))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _key_of_secret(secret: str, arn: str) -> str:

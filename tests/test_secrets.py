@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import traceback
 from datetime import datetime, timedelta, timezone
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import NotAuthorised, UsageError
+from ingest.files import Part
 from ingest.files_api import MultipartTicket, SingleTicket
+from ingest.files_api.wire import RefusedTicket, _Initiated
 from ingest.journal import Attempt
 from ingest.secrets import PresignedUrl, read_api_key
 from ingest.transfer import PutTask
+from ingest.upload import _Body
 from tests.fixtures.raw_http import RawServer, reply
 
 URL = "https://store.example/key?X-Amz-Signature=5ec7e7"
@@ -67,6 +71,11 @@ def test_a_url_of_yesterday_has_expired() -> None:
         pytest.param(MultipartTicket("u", "file-1", (PresignedUrl(URL),)), id="a multipart ticket"),
         pytest.param(Attempt("a", "n", "i", 1, urls=(PresignedUrl(URL),)), id="an attempt"),
         pytest.param(PutTask("l", (), 0, 0, PresignedUrl(URL), 1.0), id="a task"),
+        pytest.param(_Body(Part(1, 0, 1), PresignedUrl(URL)), id="a body that is owed"),
+        pytest.param(
+            RefusedTicket("at store.example", MultipartTicket("u", "f", (PresignedUrl(URL),))),
+            id="an error with a ticket",
+        ),
     ],
 )
 def test_what_holds_a_presigned_url_does_not_show_it(holder: object) -> None:
@@ -74,6 +83,15 @@ def test_what_holds_a_presigned_url_does_not_show_it(holder: object) -> None:
 
     assert "5ec7e7" not in shown
     assert "store.example" in shown
+
+
+def test_a_reply_to_initiate_does_not_show_its_urls() -> None:
+    target = {"PartNumber": 1, "URL": URL, "Headers": {"x-amz-key": "5ec7e7"}}
+
+    reply = _Initiated.model_validate({"upload_id": "u", "file_id": "file-1", "parts": [target]})
+
+    assert reply.parts[0].url == URL
+    assert "5ec7e7" not in f"{reply} {reply!r} {reply.parts}"
 
 
 def test_a_presigned_url_travels_whole() -> None:
@@ -182,6 +200,26 @@ def test_a_secret_in_secrets_manager_holds_the_key_in_either_form(
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws.url)
         key = read_api_key(secret_arn="arn:aws:secretsmanager:eu-west-1:111122223333:secret:k")
     assert key.get_secret_value() == "the-key"
+
+
+def test_debug_logs_do_not_hold_what_secrets_manager_answers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    caplog.set_level(logging.DEBUG)
+    for name in ("botocore.parsers", "botocore.endpoint", "urllib3"):
+        caplog.set_level(logging.DEBUG, name)  # as somebody might who looks for a fault
+    body = json.dumps({"SecretString": "the-key-5ec7e7"}).encode()
+    with RawServer(lambda _: reply(200, body, content_type="application/x-amz-json-1.1")) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws.url)
+        key = read_api_key(secret_arn="arn:aws:secretsmanager:eu-west-1:111122223333:secret:k")
+
+    assert key.get_secret_value() == "the-key-5ec7e7"
+    assert "botocore" in caplog.text, "it logs at this level"
+    assert "5ec7e7" not in caplog.text
+    logging.getLogger("after").debug("heard again")
+    assert "heard again" in caplog.text
 
 
 def test_a_secret_of_many_entries_must_name_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
