@@ -24,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ingest.digest import digest_segments
 from ingest.errors import IngestError, SourceError, UsageError
 from ingest.files import Segment, SliceTask, SourceFile
+from ingest.secrets import API_KEY_VARIABLE
 from ingest.sources import is_s3, stat_source
 from ingest.transfer import PutResult, PutTask
 from ingest.validation import SliceResult, validate_slice
@@ -175,6 +176,8 @@ def _connect(address: str | None) -> bool:
         bring_own_token()
     else:
         knock(address)
+    # What we start inherits our environment; workers have no use for the key.
+    withheld = os.environ.pop(API_KEY_VARIABLE, None) if embedded else None
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(
@@ -193,6 +196,8 @@ def _connect(address: str | None) -> bool:
             "`ingest submit`"
         ) from None
     finally:
+        if withheld is not None:
+            os.environ[API_KEY_VARIABLE] = withheld
         # Ray takes SIGTERM for itself; stopping cleanly is the command line's part.
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
