@@ -92,6 +92,33 @@ def assert_no_secret_in(cluster: RayCluster, api_key: str) -> None:
         assert b"X-Amz-Signature" not in content, log
 
 
+def test_a_sample_of_faults_is_overcome_on_ray_too(
+    ingest: Ingest, files_api: LocalFilesApi, on_cluster: RayCluster, corpus: Path, tmp_path: Path
+) -> None:
+    """Errors of the tree come back from actors as what they are; the rest is in tests/faults."""
+    (corpus / "small.jsonl").write_bytes(jsonl(3_000))
+    faults = [
+        Fault(where="put-part", what="status", status=503, part=1, retry_after="1"),
+        Fault(where="put-part", what="lost_reply", part=2),
+        Fault(where="put-part", what="no_etag", part=3),
+        Fault(where="complete", what="status_after_work", status=502),
+        Fault(where="put", what="expired"),
+        Fault(where="preprocess", what="lost_reply"),
+    ]
+    files_api.script(*faults)
+
+    result = ingest.start(*PUBLISH).wait()
+
+    assert result.code == 0, result.err
+    struck = [seen.fault for seen in files_api.requests() if seen.fault]
+    assert sorted(struck) == sorted(fault.what for fault in faults)
+    assert parts_put(files_api) == sorted([1, 2, 3, *range(1, PARTS + 1)])
+    recorded = entries(tmp_path / "out.jsonl")
+    assert len(files_api.files()) == len(recorded) == 2
+    for name, entry in recorded.items():
+        assert files_api.stored_bytes(entry["file_id"]) == (corpus / name).read_bytes()
+
+
 def test_after_a_kill_only_the_missing_part_is_sent(
     ingest: Ingest, files_api: LocalFilesApi, on_cluster: RayCluster, corpus: Path, tmp_path: Path
 ) -> None:

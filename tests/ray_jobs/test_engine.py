@@ -78,11 +78,23 @@ def test_nodes_that_do_not_see_the_drivers_files_are_told_before_any_work(
     assert files_api.files() == []
 
 
-def test_an_actor_killed_while_it_sends_costs_nothing_but_time(
-    client: Client, ray_cluster: RayCluster, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault(where="put-part", what="stall", at="middle", part=2), id="as it sends"),
+        pytest.param(Fault(where="put-part", what="stall_reply", part=2), id="after its PUT"),
+    ],
+)
+def test_an_actor_that_is_killed_costs_nothing_but_time(
+    client: Client,
+    ray_cluster: RayCluster,
+    files_api: LocalFilesApi,
+    corpus: Path,
+    tmp_path: Path,
+    fault: Fault,
 ) -> None:
     manifest = tmp_path / "out.jsonl"
-    files_api.script(Fault(where="put-part", what="stall", at="middle", part=2))
+    files_api.script(fault)
     running = client.start(
         *publish_words(files_api, corpus, manifest),
         *("--address", ray_cluster.address),
