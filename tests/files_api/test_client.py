@@ -1,4 +1,4 @@
-"""Every fault of an API call: how often it is tried, and what it is called in the end."""
+"""The calls of the API, and what no run shows of their faults (``tests/faults`` has the table)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -185,18 +183,6 @@ def test_a_status_is_tried_so_often_and_called_so(
     assert len(files_api.requests("list")) == tries
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 422, 429])
-@pytest.mark.parametrize("where", ["complete", "preprocess"])
-def test_a_step_that_was_refused_surely_did_not_happen(
-    client: FilesApi, files_api: LocalFilesApi, where: Where, status: int
-) -> None:
-    files_api.script(Fault(where=where, what="status", status=status, times=None))
-
-    with pytest.raises((NotAuthorised, Permanent, Retryable)):
-        last_step(client, where)()
-    assert len(files_api.requests(where)) == (ATTEMPTS if status in (408, 409, 429) else 1)
-
-
 def last_step(client: FilesApi, where: Where) -> Callable[[], Any]:
     """A call that makes a file of what was sent, and must not be repeated blindly."""
     if where == "complete":
@@ -204,34 +190,6 @@ def last_step(client: FilesApi, where: Where) -> Callable[[], Any]:
         return lambda: client.complete(*arguments)
     file_id = stored(client)
     return lambda: client.preprocess(file_id)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param({"what": "status", "status": 500}, id="500"),
-        pytest.param({"what": "status", "status": 502}, id="502"),
-        pytest.param({"what": "status_after_work", "status": 503}, id="503 after the work"),
-        pytest.param({"what": "status_after_work", "status": 504}, id="504 after the work"),
-        pytest.param({"what": "reset"}, id="reset before the work"),
-        pytest.param({"what": "lost_reply"}, id="reset after the work"),
-        pytest.param({"what": "stall_reply", "seconds": 0.1}, id="reset after a stall"),
-        pytest.param({"what": "reset_reply"}, id="reset in the reply"),
-        pytest.param({"what": "truncated_reply"}, id="reply cut short"),
-        pytest.param({"what": "not_json"}, id="not JSON"),
-    ],
-)
-@pytest.mark.parametrize("where", ["complete", "preprocess"])
-def test_a_lost_outcome_is_unknown_and_the_step_is_not_repeated(
-    client: FilesApi, files_api: LocalFilesApi, where: Where, fault: dict[str, Any]
-) -> None:
-    call = last_step(client, where)
-    files_api.script(Fault(where=where, **fault))
-
-    with pytest.raises(OutcomeUnknown):
-        call()
-
-    assert len(files_api.requests(where)) == 1
 
 
 @pytest.mark.parametrize("where", ["complete", "preprocess"])
@@ -243,46 +201,6 @@ def test_a_file_object_with_an_odd_id_is_refused(
 
     with pytest.raises(Permanent, match="file object is not one we know"):
         call()
-
-
-@pytest.mark.parametrize("what", ["reset", "lost_reply", "reset_reply", "truncated_reply"])
-@pytest.mark.parametrize("where", ["create", "initiate", "list", "retrieve", "abort"])
-def test_a_call_that_may_be_repeated_is_repeated_after_a_broken_connection(
-    client: FilesApi, files_api: LocalFilesApi, where: Where, what: Any
-) -> None:
-    upload_id, other_id, _ = parts_stored(client)
-    file_id = client.preprocess(stored(client)).id
-    files_api.clear_requests()
-    calls: dict[str, Callable[[], Any]] = {
-        "create": lambda: create(client, b"else"),
-        "initiate": lambda: initiate(client, b"else"),
-        "list": client.list_files,
-        "retrieve": lambda: client.find(file_id),
-        "abort": lambda: client.abort(upload_id, other_id),
-    }
-    files_api.script(Fault(where=where, what=what))
-
-    calls[where]()
-
-    assert [seen.fault for seen in files_api.requests(where)] == [what, None]
-
-
-@pytest.mark.parametrize("where", ["initiate", "list", "retrieve"])
-def test_a_reply_that_is_not_json_is_asked_for_again(
-    client: FilesApi, files_api: LocalFilesApi, where: Where
-) -> None:
-    file_id = client.preprocess(stored(client)).id
-    calls: dict[str, Callable[[], Any]] = {
-        "initiate": lambda: initiate(client, b"else"),
-        "list": client.list_files,
-        "retrieve": lambda: client.find(file_id),
-    }
-    files_api.clear_requests()
-    files_api.script(Fault(where=where, what="not_json", times=None))
-
-    with pytest.raises(Retryable, match="is not JSON, or was cut short"):
-        calls[where]()
-    assert len(files_api.requests(where)) == ATTEMPTS
 
 
 def test_json_as_deep_as_a_well_is_not_json(waits: list[float | None]) -> None:
@@ -319,42 +237,7 @@ def test_a_302_without_a_place_or_an_id_is_refused(
     assert len(files_api.requests("create")) == 1
 
 
-def test_a_409_without_a_file_is_a_passing_fault(
-    client: FilesApi, files_api: LocalFilesApi
-) -> None:
-    files_api.script(
-        Fault(where="create", what="status", status=409),
-        Fault(where="initiate", what="status", status=409),
-    )
-
-    assert isinstance(create(client), SingleTicket)
-    assert isinstance(initiate(client), MultipartTicket)
-    assert len(files_api.requests()) == 4
-
-
 # --- waiting --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_in_seconds_is_honoured(
-    client: FilesApi, files_api: LocalFilesApi, waits: list[float | None], status: int
-) -> None:
-    files_api.script(Fault(where="list", what="status", status=status, retry_after="7"))
-
-    assert client.list_files() == []
-    assert waits == [7.0]
-
-
-def test_retry_after_as_a_date_is_honoured(
-    client: FilesApi, files_api: LocalFilesApi, waits: list[float | None]
-) -> None:
-    soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=30), usegmt=True)
-    files_api.script(Fault(where="list", what="status", status=429, retry_after=soon))
-
-    assert client.list_files() == []
-    (wish_s,) = waits
-    assert wish_s is not None
-    assert 20 < wish_s <= 30
 
 
 def test_retry_after_in_milliseconds_is_honoured(
@@ -385,16 +268,6 @@ def test_x_should_retry_overrules_the_status(
     with pytest.raises(expected):
         client.list_files()
     assert len(files_api.requests("list")) == tries
-
-
-def test_the_first_call_of_a_run_gives_up_sooner(
-    client: FilesApi, files_api: LocalFilesApi
-) -> None:
-    files_api.script(Fault(where="retrieve", what="status", status=503, times=None))
-
-    with pytest.raises(Retryable):
-        client.check_key()
-    assert len(files_api.requests("retrieve")) < ATTEMPTS
 
 
 def test_a_wait_ends_at_once_when_the_run_is_stopped(files_api: LocalFilesApi) -> None:
@@ -444,17 +317,6 @@ def test_a_reply_that_trickles_is_cut_at_the_time_limit(
     with pytest.raises(OutcomeUnknown):
         client.complete(*arguments)
     assert 1.0 <= time.monotonic() - began < 5.0
-
-
-def test_a_reply_that_never_comes_ends_at_the_time_limit(
-    client: FilesApi, files_api: LocalFilesApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = parts_stored(client)
-    monkeypatch.setattr("ingest.files_api.client._COMPLETE_TIMEOUT_S", 0.3)
-    files_api.script(Fault(where="complete", what="stall_reply"))
-
-    with pytest.raises(OutcomeUnknown, match="no answer in time"):
-        client.complete(*arguments)
 
 
 def test_a_call_that_hangs_does_not_keep_a_stopped_run(
@@ -519,30 +381,6 @@ def test_tls_that_fails_on_the_way_is_a_broken_connection(
             client.preprocess("file-1")
         client.close()
     assert [request.method for request in server.requests] == ["GET"] * ATTEMPTS + ["POST"]
-
-
-# --- content --------------------------------------------------------------------------------------
-
-
-def test_content_that_breaks_off_is_told(client: FilesApi, files_api: LocalFilesApi) -> None:
-    file_id = client.preprocess(stored(client)).id
-    files_api.script(Fault(where="content", what="reset_reply"))
-
-    with pytest.raises(Retryable, match="the reply broke off"):
-        b"".join(client.content(file_id))
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"), [(302, Permanent), (404, Permanent), (503, Retryable)]
-)
-def test_content_that_is_not_given_is_no_content(
-    client: FilesApi, files_api: LocalFilesApi, status: int, expected: type[IngestError]
-) -> None:
-    file_id = client.preprocess(stored(client)).id
-    files_api.script(Fault(where="content", what="status", status=status))
-
-    with pytest.raises(expected):
-        b"".join(client.content(file_id))
 
 
 # --- the key --------------------------------------------------------------------------------------
