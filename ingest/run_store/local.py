@@ -22,8 +22,11 @@ class LocalRunStore:
 
     def __init__(self, path: str) -> None:
         self.location = path
+        # Beside the manifest itself, so that a run by way of a link to it meets the same lock.
+        # Not Path.is_symlink, which raises where this user may not look.
+        real = os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
         self._manifest = Path(path)
-        self._journal = Path(path + ".journal")
+        self._journal = Path(real + ".journal")
         self._fd: int | None = None
         self._ready = False
 
@@ -31,7 +34,7 @@ class LocalRunStore:
         try:
             if self._manifest.is_dir():
                 raise ManifestError(f"{self.location}: is a folder; --manifest wants a file")
-            self._manifest.parent.mkdir(parents=True, exist_ok=True)
+            self._journal.parent.mkdir(parents=True, exist_ok=True)
             self._fd = self._open_locked()
             self._ready = False
         except OSError as error:

@@ -58,6 +58,20 @@ def test_a_second_run_is_refused_while_one_is_open(store: LocalRunStore, path: P
     other.close()
 
 
+def test_a_second_run_by_way_of_a_link_is_refused_too(
+    store: LocalRunStore, path: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "elsewhere" / "link.jsonl"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    other = LocalRunStore(str(link))
+
+    assert other.in_use()
+    with pytest.raises(ManifestError, match="another run is open on this manifest"):
+        other.open()
+    assert list(link.parent.iterdir()) == [link]
+
+
 def test_a_run_in_another_process_is_seen_and_its_death_frees_the_manifest(path: Path) -> None:
     store = LocalRunStore(str(path))
     with held_elsewhere(str(path)) as process:
