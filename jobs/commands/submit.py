@@ -31,13 +31,17 @@ def command(address: str, arguments: tuple[str, ...]) -> int:
     ARGS are those of publish. The job's log is shown on stderr; its manifest is brought back to
     the same path on this machine (one in s3:// stays there); the exit code is the job's own.
     """
+    from ingest.settings import PublishSettings
     from jobs.commands import publish
+    from jobs.commands.options import settings_from
     from jobs.commands.output import stoppable
 
     parsed = publish.command.make_context("ingest submit", list(arguments)).params
     if not parsed["manifest"]:
         raise click.UsageError(publish.NO_MANIFEST)
     refuse_relative(parsed)
+    # Now and not in the job: its command line can be read by anyone who can list jobs.
+    settings_from(PublishSettings, parsed)
     from jobs.submission import submit
 
     with stoppable() as stop:

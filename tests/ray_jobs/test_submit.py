@@ -109,6 +109,18 @@ def test_a_relative_path_is_refused_before_anything_is_submitted(
     assert "give an absolute path" in result.err
 
 
+def test_what_publish_would_refuse_is_refused_before_it_is_in_a_jobs_command_line(
+    client: Client,
+) -> None:
+    result = client.run(
+        *(SCRIPTS / "ingest", "submit", "--address", "http://127.0.0.1:1", "--", "/data/a.jsonl"),
+        *("--manifest", "/data/out.jsonl", "--base-url", "https://user:5ec7e7@api.example"),
+    )
+    assert result.code == 2
+    assert "--base-url: a base URL has no user name, password" in result.err
+    assert "5ec7e7" not in result.err
+
+
 @dataclass(frozen=True)
 class Submitted:
     """What a submit has left behind that went well."""
