@@ -64,6 +64,26 @@ def test_no_secret_is_shown(
     assert "Traceback" not in shown
 
 
+def test_a_store_on_another_host_is_sent_the_data_and_never_the_key(
+    ingest: Ingest, secretive: LocalFilesApi, tmp_path: Path
+) -> None:
+    """Both ways there: the API names it, and the store that the API names sends us on."""
+    with secretive as api, RawServer(lambda _: reply(200)) as other:
+        there = f"http://localhost:{other.port}/k"
+        api.script(
+            Fault(where="create", what="reply_headers", headers={"Location": f"{there}?named=1"}),
+            Fault(where="put-part", what="redirect", location=f"{there}?moved=1", part=1),
+        )
+        ingest(*PUBLISH, "--base-url", api.base_url)
+
+    targets = {request.target for request in other.requests}
+    assert {"/k?named=1", "/k?moved=1"} <= targets
+    for request in other.requests:
+        assert request.method == "PUT"
+        assert "authorization" not in request.headers
+        assert KEY not in f"{request.target} {request.headers} {request.body!r}"
+
+
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[RawServer]:
     """Sees whatever is asked of another machine, and lets nothing through."""
