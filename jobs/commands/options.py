@@ -134,8 +134,9 @@ def settings_from(model: type[_S], flags: dict[str, Any]) -> _S:
             name, _, message = message.partition(": ")
             raise UsageError(f"{_flag(name)}: {message}") from None
         name = str(first["loc"][0])
-        # A URL that is refused may be so for the password in it.
-        shown = "" if name == "base_url" else f" {first['input']}"
+        # A URL that is refused may be so for the password or the key in it.
+        secretive = name == "base_url" and any(mark in str(first["input"]) for mark in "@?#")
+        shown = "" if secretive else f" {first['input']}"
         raise UsageError(f"{_flag(name)}{shown}: {message}") from None
 
 

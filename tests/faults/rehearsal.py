@@ -24,6 +24,7 @@ from ingest.journal import replay
 from ingest.retries import backoff_s
 from ingest.serve import Fault, LocalFilesApi
 from ingest.serve.calls import Seen
+from ingest.throttle import Throttle
 from jobs.books import Books
 from tests.faults.table import BODIES, FAULTS, NAME, NAMELESS, PLACES, SPECIAL, Cell, Place
 from tests.fixtures.raw_http import RawServer, Request, reply
@@ -71,6 +72,8 @@ class Rehearsal:
         (self.folder / "data" / NAME).write_bytes(self.content)
         for module in ("ingest.files_api.client", "ingest.upload"):
             self.patch.setattr(f"{module}.backoff_s", self._note_wait)
+        # Refusals hold back every request of the run: tests/test_throttle.py.
+        self.patch.setattr(Throttle, "opens_in_s", lambda _: 0.0)
         note = self.errors
         self.patch.setattr(Books, "fail", _noting_argument(Books.fail, note))
         self.patch.setattr(jobs.publish, "publish", _noting_raised(jobs.publish.publish, note))
