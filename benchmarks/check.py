@@ -84,7 +84,8 @@ def main() -> None:
         if arguments.bad_every:
             checked = folder / "bad.jsonl"
             write_conversations(checked, arguments.size, bad_every=arguments.bad_every)
-        print(f"\nConversations, one record in {arguments.bad_every or 'none'} is bad")
+        bad = f"one in {arguments.bad_every:,} bad" if arguments.bad_every else "all valid"
+        print(f"\nConversations, {bad}")
         report(arguments, running, checked, good)
 
 

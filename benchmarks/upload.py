@@ -216,9 +216,9 @@ def report(
     hashes = measured.pop(HASHING, None)
     ours = next(iter(measured.values()))
     print(
-        f"\n{arguments.scenario}: {scenario.files:,} files, {total_bytes:,} bytes, "
+        f"\n{arguments.scenario}: {scenario.files:,} file(s), {total_bytes:,} bytes, "
         f"{scenario.latency_ms:g} ms a call; median of {arguments.runs}; "
-        f"start-up: {scenario.idle_files:,} files of 1 kB\n"
+        f"start-up: {scenario.idle_files:,} file(s) of 1 kB\n"
     )
     print(table(measured, total_bytes))
     print(f"\n{ratios(measured)}")

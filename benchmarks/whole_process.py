@@ -233,14 +233,13 @@ def parse_size(text: str) -> int:
     return int(TypeAdapter(ByteSize).validate_python(text))
 
 
-def arguments_of(description: str, **defaults: str | None) -> argparse.ArgumentParser:
+def arguments_of(description: str) -> argparse.ArgumentParser:
     """A parser with what all benchmarks of whole processes take."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--runs", type=int, default=3, help="of each side")
-    parser.set_defaults(**defaults)
     return parser
 
 
