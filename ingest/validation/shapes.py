@@ -120,7 +120,7 @@ def _standard_text_bytes(
     """Contents are all strings or all lists; null and tool calls may stand for strings."""
     messages = record.messages
     text_bytes = assistants = users = systems = 0
-    all_strings, after_strings = True, _AFTER_STRINGS
+    are_texts, after_strings = True, _AFTER_STRINGS
     for message in messages:
         role, content = message.role, message.content
         if role == "assistant":
@@ -129,15 +129,15 @@ def _standard_text_bytes(
             users += 1
         elif role == "system":
             systems += 1
-        if not after_strings > content:
-            all_strings = False
+        if not after_strings > content and are_texts and not _is_passed_over(message):
+            are_texts = False
         if is_long:
             text_bytes += len(content)
     if not messages or (needs_assistant and not assistants):
         return INVALID
     if record.tools is not ABSENT and not _are_plain_functions(record.tools):
         return INVALID
-    if not all_strings and not all(map(_is_passed_over, messages)):
+    if not are_texts:
         text_bytes = 0
         if not _are_lists(messages, parts):
             return INVALID
