@@ -106,7 +106,19 @@ class FastPath:
             borders: where lines begin in it, and the end of the last. A line may have its
                 terminator, which is white space to JSON.
         """
-        left: Sequence[int] = range(len(borders) - 1)
+        if self._shapes is None and not self._takes_any_object:
+            return list(range(len(borders) - 1))
+        rejected = []
+        first = 0
+        # The first record that fits a format names the shapes to try.
+        while self._shapes is None and first < len(borders) - 1:
+            if not self._accepts_freely(buffer, borders[first], borders[first + 1]):
+                rejected.append(first)
+            first += 1
+        return rejected + self._rejected_from(first, buffer, borders)
+
+    def _rejected_from(self, first: int, buffer: bytearray, borders: list[int]) -> list[int]:
+        left: Sequence[int] = range(first, len(borders) - 1)
         if self._shapes is not None:
             for number, shape in enumerate(self._shapes.known):
                 if left and number >= self._first_known:
@@ -115,8 +127,6 @@ class FastPath:
                     if number == self._first_known and 2 * len(left) > tried:
                         # Most records have other keys than these: go past it from now on.
                         self._first_known += 1
-        elif not self._takes_any_object:
-            return list(left)
         return [i for i in left if not self._accepts_freely(buffer, borders[i], borders[i + 1])]
 
     def _not_of_shape(

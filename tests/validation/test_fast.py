@@ -310,6 +310,26 @@ def test_some_odd_records_do_not_turn_the_known_shapes_aside(
     assert len(tried) == 5
 
 
+@pytest.mark.parametrize("purpose", ["eval", "calibration"])
+def test_the_first_record_of_a_batch_names_the_shapes_where_formats_do_not_apply(
+    monkeypatch: pytest.MonkeyPatch, purpose: Purpose
+) -> None:
+    tried = []
+    accepts_freely = FastPath._accepts_freely
+
+    def counting(path: FastPath, buffer: bytearray, begin: int, end: int) -> bool:
+        tried.append(begin)
+        return accepts_freely(path, buffer, begin, end)
+
+    monkeypatch.setattr(FastPath, "_accepts_freely", counting)
+    lines = ["{}", "[]", *[conversation(SAY, REPLY)] * 50, "[]"]
+    data = [f"{line}\n".encode() for line in lines]
+    borders = [sum(map(len, data[:number])) for number in range(len(data) + 1)]
+    path = FastPath("standard", purpose)
+    assert path.rejected(bytearray(b"".join(data)), borders) == [1, 52]
+    assert tried == [borders[index] for index in (0, 1, 2, 52)]
+
+
 def test_a_file_whose_records_have_other_keys_goes_on_without_the_known_shapes() -> None:
     line = conversation(SAY[:-1] + ', "id": 7}', REPLY).encode() + b"\n"
     plain = conversation(SAY, REPLY).encode() + b"\n"
