@@ -281,5 +281,8 @@ class _LineReader:
         returns = np.flatnonzero(block == _CR)
         self._after_cr = bool(returns[-1] == len(block) - 1)
         following = block[np.minimum(returns + 1, len(block) - 1)]
-        ends = np.concatenate((np.flatnonzero(block == _LF), returns[following != _LF]))
-        return np.sort(ends) + (first + 1)
+        ends = np.flatnonzero(block == _LF)
+        lone = returns[following != _LF]
+        if len(lone):
+            ends = np.sort(np.concatenate((ends, lone)))
+        return ends + (first + 1)
