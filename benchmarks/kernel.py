@@ -24,6 +24,8 @@ def main() -> int:
     """Check."""
     path, rules = sys.argv[1], cast("RuleSet", sys.argv[2])
     source = stat_source(path, Path(path).name)
+    # Readers are imported when the first slice asks for one.
+    validate_slice(SliceTask(source, "jsonl", "fine-tune", rules, 0, 0))
     began = time.perf_counter()
     task = SliceTask(source, "jsonl", "fine-tune", rules, 0, source.size_bytes)
     result = validate_slice(task)

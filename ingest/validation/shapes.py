@@ -101,8 +101,8 @@ def _strict_text_bytes(
     if previous is None or (needs_assistant and not assistants):
         return INVALID
     if not all_strings:
-        text_bytes = 0
-        if not _are_lists(messages, parts):
+        text_bytes = _list_bytes(messages, parts)
+        if text_bytes == INVALID:
             return INVALID
     parts.messages += len(messages)
     parts.assistants += assistants
@@ -138,8 +138,8 @@ def _standard_text_bytes(
     if record.tools is not ABSENT and not _are_plain_functions(record.tools):
         return INVALID
     if not are_texts:
-        text_bytes = 0
-        if not _are_lists(messages, parts):
+        text_bytes = _list_bytes(messages, parts)
+        if text_bytes == INVALID:
             return INVALID
     parts.messages += len(messages)
     parts.assistants += assistants
@@ -155,23 +155,25 @@ def _is_passed_over(message: structs.Message) -> bool:
     return _is_string(message.content) or message.content == _NULL
 
 
-def _are_lists(messages: Sequence[structs.Message | structs.StrictMessage], parts: Parts) -> bool:
-    """Whether all contents are lists of valid items, with not too many images in all."""
-    images = 0
+def _list_bytes(messages: Sequence[structs.Message | structs.StrictMessage], parts: Parts) -> int:
+    """The text and images of contents that are all lists of valid items; or ``INVALID``."""
+    images = text_bytes = 0
     for message in messages:
         # Anything but a list is refused here.
         for item in type(message).decode_items(message.content):
             if item.type == "text":
                 if not _is_string(item.text):
-                    return False
+                    return INVALID
+                text_bytes += len(item.text)
             elif message.role != "user" or message.weight or not _is_image(item):
-                return False
+                return INVALID
             else:
                 images += 1
+                text_bytes += len(item.image_url.url)
     if images > MAX_IMAGES:
-        return False
+        return INVALID
     parts.images += images
-    return True
+    return text_bytes
 
 
 def _is_image(item: structs.Item) -> bool:
