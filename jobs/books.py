@@ -14,6 +14,7 @@ from ingest.errors import (
     Interrupted,
     ManifestError,
     NotAuthorised,
+    OutcomeUnknown,
     UploadError,
 )
 from ingest.files import FileReport, UploadFile
@@ -117,7 +118,8 @@ class Books:
         if isinstance(error, Interrupted):
             return  # the journal knows how far it came
         self._failed[file.name] = error
-        self._progress.note(f"{file.name}: failed: {error}")
+        word = "unknown" if isinstance(error, OutcomeUnknown) else "failed"
+        self._progress.note(f"{file.name}: {word}: {error}")
         self._enter(file, "failed", content)
 
     def processed(self, entry: ManifestEntry, remote: RemoteFile) -> None:
@@ -161,8 +163,12 @@ class Books:
             raise self.fatal
         if self._failed:
             name, error = next(iter(self._failed.items()))
+            unknown = sum(isinstance(e, OutcomeUnknown) for e in self._failed.values())
+            failed = len(self._failed) - unknown
+            what = [f"{failed} files failed"] * bool(failed)
+            what += [f"the outcome of {unknown} files is unknown"] * bool(unknown)
             raise UploadError(
-                f"{len(self._failed)} files failed, {state}; the first, {name}: {error}; "
+                f"{', '.join(what)}, {state}; the first, {name}: {error}; "
                 "run the same command again to go on"
             )
         if self._differing:

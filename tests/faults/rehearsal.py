@@ -196,9 +196,12 @@ class Rehearsal:
 
     @property
     def _only_stalls(self) -> bool:
-        """Whether all requests that are still to come stall, so that no honest one is cut."""
-        looked_up_between = self.cell.where in ("preprocess", "complete")
-        if self._limits is None or self.cell.how_often == "once" or looked_up_between:
+        """Whether all requests that are still to come stall, so that no honest one is cut.
+
+        Between two tries of a last step there are look-ups; of initiate each is to leave an orphan.
+        """
+        needs_time = self.cell.where in ("preprocess", "complete", "initiate")
+        if self._limits is None or self.cell.how_often == "once" or needs_time:
             return False
         return any(seen.fault for seen in self.seen())
 

@@ -18,7 +18,7 @@ The classes of answers, from which the rows follow:
 
 A fault of the first answer that is final, or does no harm, has one cell: once and for ever are the
 same. The manifest calls ``failed`` whatever is not published; that a file's outcome is unknown is
-in the journal, and shows here in what the next run sends.
+told on stderr, kept in the journal, and shows here in what the next run sends.
 """
 
 from __future__ import annotations

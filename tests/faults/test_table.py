@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.errors import OutcomeUnknown
 from ingest.manifest import AT_SERVER
 from ingest.serve import LocalFilesApi
 from tests.faults.rehearsal import Rehearsal
@@ -16,6 +17,7 @@ from tests.faults.table import (
     BODIES,
     FAULTS,
     LEFT_OUT,
+    NAME,
     PARTS,
     PLACES,
     REQUIRED,
@@ -60,6 +62,7 @@ def test_a_fault_is_met_as_the_table_says(rehearsal: Rehearsal, cell: Cell) -> N
     first = type(rehearsal.errors[0]) if rehearsal.errors else None
     assert first is cell.ending.error, result.err
     assert result.code == cell.ending.exit_code, result.err
+    assert (f"{NAME}: unknown: " in result.err) == (cell.ending.error is OutcomeUnknown)
     assert_tried(rehearsal, cell)
     assert_left_behind(rehearsal, cell.ending)
     if other is not None:
@@ -79,9 +82,14 @@ def assert_tried(rehearsal: Rehearsal, cell: Cell) -> None:
     if cell.what == "refused":
         assert rehearsal.tries == cell.requests
     elif rehearsal.timed:
-        # An honest answer may miss so short a limit, too, on a busy machine.
-        assert len(struck) == (1 if cell.how_often == "once" else cell.requests)
-        assert len(seen) >= cell.requests
+        # On a busy machine an honest answer may miss so short a limit, too, and a request may be
+        # given up before the server has looked at it.
+        if cell.how_often == "once":
+            assert len(struck) == 1
+            assert len(seen) >= cell.requests
+        else:
+            assert 1 <= len(struck) <= cell.requests
+            assert cell.requests in (len(struck), rehearsal.tries)
     else:
         assert len(seen) == cell.requests
     if (wish_s := WISHES_S.get(cell.what)) is not None:
