@@ -42,7 +42,16 @@ from ingest.rules.advisories import find_warnings
 from ingest.rules.formats import DATASET_FORMATS
 from ingest.rules.json_text import MAX_INTEGER_DIGITS, MAX_NESTING
 from ingest.validation.counted import Parts
-from ingest.validation.shapes import INVALID, LONG_LINE_BYTES, STANDARD, STRICT, Shape, Shapes
+from ingest.validation.long_lines import accepts_conversation
+from ingest.validation.shapes import (
+    INVALID,
+    LONG_LINE_BYTES,
+    REFUSALS,
+    STANDARD,
+    STRICT,
+    Shape,
+    Shapes,
+)
 
 # Nesting takes two bytes a level, so a line has to be this long to be too deep.
 _LONG_BYTES = 2 * MAX_NESTING
@@ -50,8 +59,6 @@ _LONG_BYTES = 2 * MAX_NESTING
 # data (base64, say) so many of them are hardly ever all digits.
 _SAMPLE_STEP = MAX_INTEGER_DIGITS // 16
 _SIXTEEN_DIGITS = re.compile(rb"[0-9]{16}")
-
-_REFUSALS = (msgspec.MsgspecError, RecursionError, ValueError)
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -89,6 +96,15 @@ class FastPath:
         if self._has_formats:
             self.dataset_format = dataset_format
             self._look_for((STRICT if self._rules == "strict" else STANDARD)[dataset_format])
+
+    def expect_long(self, buffer: bytearray, begin: int, end: int) -> bool:
+        """Expect conversations if a first, very long line is one; it is yet to be accepted."""
+        if end - begin <= LONG_LINE_BYTES or not self._has_formats:
+            return False
+        if not self._accepts_in_pieces(buffer, begin, end, Parts()):
+            return False
+        self.expect("conversation")
+        return True
 
     def take_parts(self) -> Parts:
         """What the lines accepted since the last call are made of, where formats apply."""
@@ -141,9 +157,12 @@ class FastPath:
         for index in lines:
             begin, end = borders[index], borders[index + 1]
             length = end - begin
+            if shape.in_pieces and length > LONG_LINE_BYTES:
+                left.append(index)
+                continue
             try:
                 text = text_bytes(decode(data[begin:end]), length >= _LONG_BYTES, parts)
-            except _REFUSALS:
+            except REFUSALS:
                 text = INVALID
             if text == INVALID:
                 left.append(index)
@@ -157,7 +176,9 @@ class FastPath:
     def _accepts_freely(self, buffer: bytearray, begin: int, end: int) -> bool:
         """Whether a line keeps the rules and has no oddity, whatever keys it has besides."""
         if end - begin > LONG_LINE_BYTES:
-            return False  # decoding it whole would take too much memory
+            # Decoding it whole would take too much memory.
+            may_be = not self._has_formats or self.dataset_format == "conversation"
+            return may_be and self._accepts_in_pieces(buffer, begin, end, self.parts)
         line = memoryview(buffer)[begin:end]
         counted = Parts()
         text = 0
@@ -171,10 +192,18 @@ class FastPath:
                 return False
             if not self._has_no_oddity(_decode_object(line)):
                 return False
-        except _REFUSALS:
+        except REFUSALS:
             return False
         self.parts.add(counted)
         return True
+
+    def _accepts_in_pieces(self, buffer: bytearray, begin: int, end: int, parts: Parts) -> bool:
+        return accepts_conversation(
+            memoryview(buffer)[begin:end],
+            strict=self._rules == "strict" and self._has_formats,
+            hidden_bytes=_LONG_BYTES,
+            parts=parts,
+        )
 
     def _has_no_oddity(self, record: dict[str, object]) -> bool:
         if not self._has_formats:

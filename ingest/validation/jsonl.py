@@ -84,6 +84,8 @@ class _JsonlCheck:
         if batch.is_utf8:
             # The first line that fits a format tells the fast path which one to look for.
             while not self._fast.is_ready and first < len(batch):
+                if self._fast.expect_long(batch.buffer, borders[first], borders[first + 1]):
+                    break
                 self._check_exactly(batch, borders, first)
                 first += 1
                 self._expect_last_format()

@@ -27,6 +27,9 @@ from ingest.validation.structs import ABSENT
 
 INVALID = -1
 
+REFUSALS = (msgspec.MsgspecError, RecursionError, ValueError)
+"""What decoding raises for what does not fit."""
+
 LONG_LINE_BYTES = 2**25
 """Nothing of a line above this is made a string of more than one byte a character."""
 
@@ -49,10 +52,12 @@ class Shape:
         text_bytes: ``INVALID`` if the struct breaks a rule that its types cannot tell; else, if
             the line is long (the second argument), how much of it is known to be text, which can
             hide nothing. The parts of a valid record are added to the third argument.
+        in_pieces: very long lines are for ``long_lines.py``.
     """
 
     decode: Callable[[memoryview], Any]
     text_bytes: Callable[[Any, bool, Parts], int]
+    in_pieces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ class Shapes:
     free: Shape
 
 
-def _is_string(value: Raw) -> bool:
+def is_string(value: Raw) -> bool:
+    """Whether a value of JSON is a string."""
     return _AFTER_STRINGS.__gt__(value)
 
 
@@ -152,7 +158,7 @@ def _is_passed_over(message: structs.Message) -> bool:
     """Whether a content is a string, or one that goes with strings in ``standard``."""
     if message.content is ABSENT:
         return message.role == "assistant" and message.tool_calls is not ABSENT
-    return _is_string(message.content) or message.content == _NULL
+    return is_string(message.content) or message.content == _NULL
 
 
 def _list_bytes(messages: Sequence[structs.Message | structs.StrictMessage], parts: Parts) -> int:
@@ -162,7 +168,7 @@ def _list_bytes(messages: Sequence[structs.Message | structs.StrictMessage], par
         # Anything but a list is refused here.
         for item in type(message).decode_items(message.content):
             if item.type == "text":
-                if not _is_string(item.text):
+                if not is_string(item.text):
                     return INVALID
                 text_bytes += len(item.text)
             elif message.role != "user" or message.weight or not _is_image(item):
@@ -238,7 +244,7 @@ def _output_bytes(
         return INVALID
     text_bytes = 0
     for output in (*record.preferred_output, *record.non_preferred_output):
-        if _is_string(output.content):
+        if is_string(output.content):
             text_bytes += len(output.content)
         elif not needs_no_content(output):
             return INVALID
@@ -246,13 +252,14 @@ def _output_bytes(
 
 
 def _strings_bytes(*values: Raw) -> int:
-    return sum(map(len, values)) if all(map(_is_string, values)) else INVALID
+    return sum(map(len, values)) if all(map(is_string, values)) else INVALID
 
 
 def _shape(
     struct: type[Struct],
     text_bytes: Callable[[Any, bool, Parts], int],
     makes_strings: bool = False,
+    in_pieces: bool = False,
 ) -> Shape:
     decode = msgspec.json.Decoder(struct).decode
 
@@ -261,7 +268,7 @@ def _shape(
             raise ValueError("a string of this line might take four times its memory")
         return decode(line)
 
-    return Shape(decode_unless_long if makes_strings else decode, text_bytes)
+    return Shape(decode_unless_long if makes_strings else decode, text_bytes, in_pieces)
 
 
 _GENERAL = _shape(structs.General, lambda record, is_long, parts: _strings_bytes(record.text))
@@ -275,7 +282,7 @@ _SAME_IN_BOTH = {
 }
 STRICT = _SAME_IN_BOTH | {
     "conversation": Shapes(
-        (_shape(structs.StrictConversation, _strict_text_bytes),),
+        (_shape(structs.StrictConversation, _strict_text_bytes, in_pieces=True),),
         _shape(structs.FreeStrictConversation, _strict_text_bytes),
     ),
     "preference": Shapes(
@@ -286,7 +293,7 @@ STRICT = _SAME_IN_BOTH | {
 STANDARD = _SAME_IN_BOTH | {
     "conversation": Shapes(
         (
-            _shape(structs.PlainConversation, _standard_text_bytes),
+            _shape(structs.PlainConversation, _standard_text_bytes, in_pieces=True),
             _shape(structs.Conversation, _standard_text_bytes, makes_strings=True),
         ),
         _shape(structs.FreeConversation, _standard_text_bytes),

@@ -207,7 +207,8 @@ def files(draw: st.DrawFn) -> str:
         + randomly.choice(ends)
         for _ in range(randomly.randrange(1, 250))
     ]
-    return "".join(lines)
+    # A mark at the start of a file is a rule of its own: test_jsonl.py.
+    return "".join(lines).removeprefix("\ufeff")
 
 
 @settings(max_examples=150, deadline=None)
