@@ -20,7 +20,7 @@ from ingest.journal import Phase
 from ingest.serve import Fault, LocalFilesApi
 from tests.drill import killed_at
 from tests.drill.aftermath import LOST, Witness, open_uploads
-from tests.pipeline.conftest import MULTIPART, Ingest, Running, jsonl, until
+from tests.pipeline.conftest import MULTIPART, Ingest, jsonl, until
 
 LARGE = "large.jsonl"
 SMALL = "small.jsonl"
@@ -80,7 +80,18 @@ HELD: list[Fault] = [
     for what in ("stall", "stall_reply")
 ]
 
-Kill = Callable[[str], Running]
+NOT_YET: dict[str, str] = {
+    "before initiating large.jsonl": "initiate",
+    "before initiated large.jsonl": "put-part",
+    "before completing large.jsonl": "complete",
+    "before failed large.jsonl": "abort",
+    "before initiating small.jsonl": "create",
+    "before initiated small.jsonl": "put",
+    "before completing small.jsonl": "preprocess",
+}
+"""The call that a line of the journal announces, which must not go out before it."""
+
+Kill = Callable[[str], None]
 
 
 @pytest.fixture
@@ -94,13 +105,12 @@ def witness(files_api: LocalFilesApi, data: Path, tmp_path: Path) -> Witness:
 def kill(ingest: Ingest, witness: Witness) -> Kill:
     """Run the command in a process that dies at a moment."""
 
-    def kill(moment: str) -> Running:
+    def kill(moment: str) -> None:
         command = (sys.executable, killed_at.__file__, moment)
-        running = ingest.start(*PUBLISH, prefix=command)
-        result = running.wait()
+        result = ingest.start(*PUBLISH, prefix=command).wait()
         assert result.code == -signal.SIGKILL, f"was not killed {moment}: {result}"
-        witness.ended(result.err)
-        return running
+        made = {(seen.where, seen.name) for seen in witness.ended(result.err)}
+        assert (NOT_YET.get(moment), moment.split()[-1]) not in made
 
     return kill
 

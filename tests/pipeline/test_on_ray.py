@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ingest.serve import Fault, LocalFilesApi
+from tests.drill import killed_at
+from tests.drill.aftermath import Witness
 from tests.fixtures.ray_cluster import RayCluster
 from tests.pipeline.conftest import MULTIPART, Ingest, entries, jsonl, parts_put, sent, until
 from tests.pipeline.stopping import (
@@ -129,6 +132,28 @@ def test_after_a_kill_only_the_missing_part_is_sent(
     assert_only_the_missing_part_is_sent(
         ingest, files_api, *PUBLISH, manifest=tmp_path / "out.jsonl"
     )
+
+
+@pytest.mark.parametrize("moment", ["torn part_sent large.jsonl 3", "after completing large.jsonl"])
+def test_a_run_is_finished_after_a_kill_at_an_exact_moment(
+    ingest: Ingest,
+    files_api: LocalFilesApi,
+    on_cluster: RayCluster,
+    corpus: Path,
+    tmp_path: Path,
+    moment: str,
+) -> None:
+    """A sample of what ``test_killed_at_every_moment`` does on the local engine."""
+    witness = Witness(files_api, tmp_path / "out.jsonl", {"large.jsonl": CONTENT})
+    killed = ingest.start(*PUBLISH, prefix=(sys.executable, killed_at.__file__, moment)).wait()
+    assert killed.code == -signal.SIGKILL, killed.err
+    witness.ended(killed.err)
+
+    result = ingest.start(*PUBLISH).wait()
+
+    assert result.code == 0, result.err
+    witness.ended(result.err)
+    witness.assert_finished()
 
 
 def test_parts_that_arrive_while_ctrl_c_stops_the_run_count_and_any_engine_goes_on(
