@@ -111,7 +111,7 @@ class RayEngine:
                 for node in nodes
             ]
             for node, probe in zip(nodes, probes, strict=True):
-                _refuse_unseen(source, node["NodeManagerAddress"], probe)
+                _refuse_unseen(source, node, probe)
 
     def close(self) -> None:
         """See ``Engine``; ends an embedded cluster, and leaves another one as it was."""
@@ -147,10 +147,13 @@ class RayEngine:
         return outer
 
 
-def _refuse_unseen(source: SourceFile, host: str, probe: Any) -> None:
+def _refuse_unseen(source: SourceFile, node: dict[str, Any], probe: Any) -> None:
+    host = node["NodeManagerAddress"]
     try:
         found = ray.get(probe, timeout=_PROBE_TIMEOUT_S)
     except RayError as error:
+        if not any(n["Alive"] for n in ray.nodes() if n["NodeID"] == node["NodeID"]):
+            return  # lost meanwhile: it will be given no work
         raise IngestError(
             f"node {host} did not say whether it sees {source.uri} ({type(error).__name__})"
         ) from None

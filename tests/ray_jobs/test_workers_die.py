@@ -123,6 +123,28 @@ def _frozen(raylet: int) -> Iterator[int]:
                 os.kill(pid, signal.SIGCONT)
 
 
+def test_a_node_that_is_lost_before_it_said_what_it_sees_is_not_missed(
+    publish: Publish, ray_cluster: RayCluster
+) -> None:
+    with ray_cluster.second_node() as group:
+        raylet = raylet_of(group)
+        running = publish.start("--engine", "ray", "--address", ray_cluster.address)
+        held: list[int] = []
+
+        def asked_in_vain() -> bool:
+            for pid in set(workers_of(raylet, "")) - set(workers_of(raylet, "ray::")) - {*held}:
+                os.kill(pid, signal.SIGSTOP)  # before it can take its first task
+                held.append(pid)
+            return bool(held) and "_sees" in ray_cluster.running_tasks()
+
+        until(asked_in_vain, "the second node is asked, and does not answer")
+        os.kill(raylet, signal.SIGKILL)
+        for pid in held:
+            os.kill(pid, signal.SIGKILL)
+
+        publish.assert_ends_right(running)
+
+
 def test_a_run_whose_head_is_lost_ends_and_another_engine_finishes_the_rest(
     publish: Publish, files_api: LocalFilesApi
 ) -> None:
