@@ -121,6 +121,7 @@ class RayEngine:
             ray.cancel(reference)
         if self._connected:
             ray.shutdown()
+            _let_ray_print(True)
 
     def _future(self, reference: Any, what: str) -> Future[Any]:
         """A future of the task's result, with errors of ours raised and Ray's own translated.
@@ -181,6 +182,7 @@ def _connect(address: str | None) -> bool:
         knock(address)
     # What we start inherits our environment; workers have no use for the key.
     withheld = os.environ.pop(API_KEY_VARIABLE, None) if embedded else None
+    _let_ray_print(False)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(
@@ -206,6 +208,14 @@ def _connect(address: str | None) -> bool:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
     return True
+
+
+def _let_ray_print(allowed: bool) -> None:
+    """Whether Ray may tell of lost nodes, which it does on stdout whatever ``log_to_driver`` says.
+
+    Stdout is for results. Ray has no setting for it.
+    """
+    ray._private.worker._worker_logs_enabled = allowed
 
 
 def _first_line(error: BaseException) -> str:

@@ -48,6 +48,9 @@ class Publish:
         """It ends with 0 and with everything there; what it asked of the server."""
         result = running.end()
         assert result.code == 0, result.err
+        assert [line.count("\t") for line in result.out.splitlines()] == [2] * len(
+            self.witness.corpus
+        ), f"stdout is for results alone: {result.out}"
         seen = self.witness.ended(result.err, lost_workers=True)
         self.witness.assert_finished()
         return seen
@@ -102,12 +105,21 @@ def test_what_a_node_validates_when_it_is_killed_is_validated_elsewhere(
     with ray_cluster.second_node(cpus=2) as group:
         raylet = raylet_of(group)
         running = publish.start("--engine", "ray", "--address", ray_cluster.address)
+        (head,) = {*started_with("raylet/raylet ", str(ray_cluster.folder))} - {raylet}
+        on_head: list[int] = []
         held: list[int] = []
-        until(lambda: held.extend(_frozen(raylet)) or held, "it is held in the middle of a slice")
 
+        def held_there() -> bool:
+            on_head.extend(_frozen(head))  # else it might do all by itself
+            held.extend(_frozen(raylet))
+            return bool(held)
+
+        until(held_there, "the second node is held in the middle of a slice")
         os.kill(raylet, signal.SIGKILL)
         for pid in held:  # frozen, it would not notice
             os.kill(pid, signal.SIGKILL)
+        for pid in on_head:
+            os.kill(pid, signal.SIGCONT)
 
         publish.assert_ends_right(running)
 
