@@ -130,6 +130,7 @@ def test_ctrl_c_reaches_embedded_ray_too_and_the_next_run_goes_on(
     files_api.script(Fault(where="put-part", what="stall", part=2, times=None))
     running = client.start(*words, TOGETHER_API_KEY=NODE_API_KEY)
     until(lambda: _parts_there(files_api) == [1, 3], "the other parts are sent")
+    until(lambda: any(s.fault for s in files_api.requests("put-part")), "part 2 is stalled")
     os.killpg(running.group, signal.SIGINT)
     until(lambda: "ingest: stopping" in running.err, "it is stopping")
     files_api.clear_faults()
