@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from ingest.errors import Interrupted
 from ingest.files import Segment
@@ -29,10 +30,17 @@ def digest_segments(segments: tuple[Segment, ...], stop: threading.Event | None 
         SourceError, Retryable: it cannot be read.
     """
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BLOCK_BYTES))
-    with open_segments(segments, 0, sum(s.length for s in segments)) as stream:
-        while count := stream.readinto(buffer):
-            digest.update(buffer[:count])
+    block, following = (memoryview(bytearray(_BLOCK_BYTES)) for _ in range(2))
+    with (
+        open_segments(segments, 0, sum(s.length for s in segments)) as stream,
+        ThreadPoolExecutor(1, "read-ahead") as reader,
+    ):
+        # While one block is hashed the next is read: from S3 that takes as long.
+        reading = reader.submit(stream.readinto, block)
+        while count := reading.result():
+            reading = reader.submit(stream.readinto, following)
+            digest.update(block[:count])
+            block, following = following, block
             if stop is not None and stop.is_set():
                 raise Interrupted("stopped while hashing")
     return digest.hexdigest()

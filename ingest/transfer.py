@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree
 
@@ -33,7 +33,8 @@ from ingest.watched_http import Watchdog, caused_by, thread_session
 STALL_TIMEOUT_S = 60.0
 """A connection that takes or gives no byte for this long is dead."""
 
-_BLOCK_BYTES = 1 << 20
+# Stays in a core's own cache from the read through the hash to the socket.
+_BLOCK_BYTES = 256 << 10
 # Under a bandwidth limit a block is what may go in this time, so that bytes flow evenly.
 _PACED_BLOCK_S = 0.25
 _MIN_BLOCK_BYTES = 16 << 10
@@ -125,7 +126,7 @@ def put_body(task: PutTask) -> PutResult:
 def _put_once(url: str, task: PutTask, deadline: float) -> tuple[requests.Response, str, int]:
     """One PUT without following anything; (reply, MD5 in hex, bytes sent)."""
     with open_segments(task.segments, task.offset, task.length) as stream:
-        body = _Body(stream.read, task, deadline)
+        body = _Body(stream.readinto, task, deadline)
         watchdog = Watchdog(deadline)
         try:
             with watchdog:
@@ -277,28 +278,33 @@ class _OutOfTime(Exception):
 class _Body:
     """What requests sends: counts, hashes and paces the bytes as they are read."""
 
-    def __init__(self, read: Callable[[int], bytes], task: PutTask, deadline: float) -> None:
+    def __init__(
+        self, read_into: Callable[[memoryview], int], task: PutTask, deadline: float
+    ) -> None:
         self.sent = 0
         self.md5 = hashlib.md5(usedforsecurity=False) if task.with_md5 else None
-        self._read = read
+        self._read_into = read_into
         self._length = task.length
         self._deadline = deadline
         self._rate_bytes_s = task.rate_bytes_s
-        self._block_bytes = _BLOCK_BYTES
+        block_bytes = _BLOCK_BYTES
         if task.rate_bytes_s:
             paced = int(task.rate_bytes_s * _PACED_BLOCK_S)
-            self._block_bytes = min(_BLOCK_BYTES, max(_MIN_BLOCK_BYTES, paced))
+            block_bytes = min(_BLOCK_BYTES, max(_MIN_BLOCK_BYTES, paced))
+        # One for all blocks: each is sent before the next is asked for.
+        self._block = memoryview(bytearray(block_bytes))
         self._started = time.monotonic()
 
     def __len__(self) -> int:
         return self._length
 
-    def read(self, _size: int = -1) -> bytes:
+    def read(self, _size: int = -1) -> Any:  # a memoryview; requests' types know bytes alone
         """The next block; urllib3 asks for 16 KiB, and a larger one costs less CPU a byte."""
         self._pace()
         if time.monotonic() > self._deadline:
             raise _OutOfTime
-        block = self._read(min(self._block_bytes, self._length - self.sent))
+        block = self._block[: self._length - self.sent]
+        block = block[: self._read_into(block)]
         if self.md5:
             self.md5.update(block)
         self.sent += len(block)
