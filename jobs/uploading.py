@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+from ingest.bodies import Bodies, PartsTooLarge, UploadOptions
 from ingest.errors import IngestError, Interrupted
 from ingest.files import UploadFile
 from ingest.files_api import FilesApi
@@ -20,7 +21,7 @@ from ingest.planning import Limits, fit_parts
 from ingest.settings import PublishSettings, is_loopback
 from ingest.throttle import Throttle
 from ingest.transfer import has_private_address
-from ingest.upload import PartsTooLarge, Uploaded, Uploader, UploadOptions
+from ingest.upload import Uploaded, Uploader
 from jobs.acknowledged import Acknowledged
 from jobs.books import Books, Content
 from jobs.engines import Engine
@@ -90,8 +91,7 @@ class UploadStage:
         for file in files:
             identical.setdefault(contents[file.name].sha256 or file.name, []).append(file)
         with Sending(engine.put, self._throttle, self._settings.max_bandwidth) as sending:
-            uploader = Uploader(
-                api=self._api,
+            bodies = Bodies(
                 journal=self._journal,
                 send=sending.send,
                 options=self._options(),
@@ -99,6 +99,7 @@ class UploadStage:
                 on_sent=self._acknowledged.sent,
                 note=self._progress.note,
             )
+            uploader = Uploader(self._api, bodies)
 
             def bring(same: list[UploadFile]) -> None:
                 """Send the first of some identical files; the others share its id."""

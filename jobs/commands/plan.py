@@ -68,6 +68,12 @@ def _skip_reason(file: UploadFile, manifest: Manifest) -> str | None:
     return None
 
 
+def _why_not_cut(file: UploadFile, plan: Survey) -> str | None:
+    from ingest.planning import why_not_cut
+
+    return why_not_cut(file.segments[0].source, file.file_type, plan.limits)
+
+
 def _document(plan: Survey, manifest: Manifest) -> dict[str, Any]:
     files = []
     for file in plan.uploads:
@@ -80,6 +86,7 @@ def _document(plan: Survey, manifest: Manifest) -> dict[str, Any]:
                 "parts": len(file.parts),
                 "part_bytes": file.parts[0].length if file.parts else None,
                 "skip": _skip_reason(file, manifest),
+                "not_cut": _why_not_cut(file, plan),
                 "sources": [
                     {"uri": s.source.uri, "offset": s.offset, "length": s.length}
                     for s in file.segments
@@ -105,6 +112,8 @@ def _print(plan: Survey, manifest: Manifest) -> None:
         how = "single request"
         if file.parts:
             how = f"{len(file.parts)} parts of {size_text(file.parts[0].length)}"
+        if uncut := _why_not_cut(file, plan):
+            how = f"{how} ({uncut})"
         reason = _skip_reason(file, manifest)
         if reason:
             how = f"skip: {reason}"

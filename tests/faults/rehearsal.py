@@ -70,7 +70,7 @@ class Rehearsal:
     def __post_init__(self) -> None:
         (self.folder / "data").mkdir()
         (self.folder / "data" / NAME).write_bytes(self.content)
-        for module in ("ingest.files_api.client", "ingest.upload"):
+        for module in ("ingest.files_api.client", "ingest.upload", "ingest.bodies"):
             self.patch.setattr(f"{module}.backoff_s", self._note_wait)
         # Refusals hold back every request of the run: tests/test_throttle.py.
         self.patch.setattr(Throttle, "opens_in_s", lambda _: 0.0)

@@ -10,6 +10,8 @@ import threading
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ByteSize
 
@@ -296,6 +298,20 @@ def test_plan_as_json_tells_ranges_and_what_is_published_already(
         f"published as {published['small.jsonl']} and not changed since"
     )
     assert files["new.jsonl"]["skip"] is None
+    assert {file["not_cut"] for file in files.values()} == {None}
+
+
+def test_plan_tells_why_a_file_over_the_shard_size_is_sent_whole(
+    ingest: Ingest, data: Path
+) -> None:
+    table = pa.table({"input_ids": [list(range(2_000))] * 50})
+    pq.write_table(table, data / "tokens.parquet", use_dictionary=False, compression="none")
+    command = ("plan", "data", "--shard-size", "64KiB")
+
+    (file,) = json.loads(ingest(*command, "--json").out)["files"]
+
+    assert file["not_cut"] == "only jsonl files can be cut, this one is parquet; it is sent whole"
+    assert f"single request ({file['not_cut']})" in ingest(*command).out
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def segment_of(tmp_path: Path) -> SegmentOf:
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between attempts."""
-    for module in ("ingest.files_api.client", "ingest.upload", "ingest.throttle"):
-        monkeypatch.setattr(f"{module}.backoff_s", lambda _attempt, _wish_s=None: 0.0)
+    for module in ("files_api.client", "upload", "bodies", "throttle"):
+        monkeypatch.setattr(f"ingest.{module}.backoff_s", lambda _attempt, _wish_s=None: 0.0)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ingest.bodies import Bodies, UploadOptions
 from ingest.files import Part, Segment, UploadFile
 from ingest.files_api import FilesApi
 from ingest.journal import Attempt, Journal, JournalState, replay
@@ -17,7 +18,7 @@ from ingest.run_store import LocalRunStore
 from ingest.serve import LocalFilesApi
 from ingest.sources import stat_source
 from ingest.transfer import PutResult, PutTask, put_body
-from ingest.upload import Uploaded, Uploader, UploadOptions
+from ingest.upload import Uploaded, Uploader
 from tests.fixtures.files_api import MIN_PART_SIZE_BYTES
 
 
@@ -104,8 +105,7 @@ class Harness:
 
         try:
             state = replay(store.read_journal(), store.location)
-            uploader = Uploader(
-                api=self.client,
+            bodies = Bodies(
                 journal=CrashingJournal(store, crash_at, when),
                 send=send,
                 options=UploadOptions(
@@ -123,6 +123,7 @@ class Harness:
                 note=self.notes.append,
             )
             sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+            uploader = Uploader(self.client, bodies)
             return uploader.upload(file, sha256, state.attempts_by_name().get(file.name, ()))
         finally:
             store.close()

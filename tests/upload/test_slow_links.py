@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.bodies import PartsTooLarge
 from ingest.errors import Retryable
 from ingest.files import Part, UploadFile
 from ingest.files_api import FilesApi
@@ -14,7 +15,6 @@ from ingest.journal import Phase
 from ingest.serve import Fault, LocalFilesApi
 from ingest.settings import PublishSettings
 from ingest.transfer import PutResult, PutTask
-from ingest.upload import PartsTooLarge
 from jobs.publish import publish
 from tests.upload.harness import Harness
 

@@ -530,7 +530,7 @@ def test_a_file_that_is_not_there_as_it_was_sent_is_an_error_that_names_it(
 def test_a_stopped_upload_ends_within_seconds_and_the_next_run_sends_what_is_missing(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.upload._INTERRUPT_GRACE_S", 0.5)
+    monkeypatch.setattr("ingest.bodies._INTERRUPT_GRACE_S", 0.5)
     file = harness.file(DATA, PARTS)
     harness.api.script(Fault(where="put-part", what="stall", part=2, times=None))
     stopped_at: list[float] = []
