@@ -8,6 +8,7 @@ A file that fails is entered in the books and takes no other one down.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -144,20 +145,28 @@ class UploadStage:
         Only so many uploads are open as can be busy: their URLs expire.
         """
         in_flight = self._settings.max_in_flight
-        with (
-            ThreadPoolExecutor(
-                max(1, in_flight // self._settings.max_parts_per_file), "multipart"
-            ) as multipart,
-            ThreadPoolExecutor(in_flight, "single") as single,
-            ThreadPoolExecutor(_SMALL_FILES_A_BODY * in_flight, "small") as small,
-        ):
+        multipart: deque[list[UploadFile]] = deque()
+        single: deque[list[UploadFile]] = deque()
+        small: deque[list[UploadFile]] = deque()
+        for group in groups:
+            is_small = group[0].size_bytes <= _SMALL_FILE_BYTES
+            (multipart if group[0].parts else small if is_small else single).append(group)
 
-            def pool_of(file: UploadFile) -> ThreadPoolExecutor:
-                if file.parts:
-                    return multipart
-                return single if file.size_bytes > _SMALL_FILE_BYTES else small
+        def bring_all(waiting: deque[list[UploadFile]]) -> None:
+            while True:
+                try:
+                    group = waiting.popleft()
+                except IndexError:
+                    return
+                bring(group)
 
-            for future in [pool_of(group[0]).submit(bring, group) for group in groups]:
+        threads = [
+            *[multipart] * max(1, in_flight // self._settings.max_parts_per_file),
+            *[single] * in_flight,
+            *[small] * (_SMALL_FILES_A_BODY * in_flight),
+        ]
+        with ThreadPoolExecutor(len(threads), "upload") as pool:
+            for future in [pool.submit(bring_all, waiting) for waiting in threads if waiting]:
                 future.result()
 
     def _check_going(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from jobs.commands.options import publish_options, settings_from
+from jobs.memory import share_arenas
 from jobs.worker_processes import start_early
 
 EXAMPLES = """
@@ -37,6 +38,7 @@ def command(
     published is not sent again. On stdout: name, file id and status of each file.
     """
     start_early(flags)
+    share_arenas()
     from ingest.files import FileReport
     from ingest.settings import PublishSettings
     from jobs.commands.output import echo_manifest, in_ray_job, stoppable, write_reports
