@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
-from ingest.errors import Interrupted, Permanent, Retryable, TooSlow, UrlExpired
+from ingest.errors import Interrupted, Permanent, Retryable, TooSlow
 from ingest.files import Part, Purpose, UploadFile
 from ingest.journal import Attempt, Journal, SentPart
 from ingest.retries import ATTEMPTS, backoff_s
@@ -118,9 +118,8 @@ class Bodies:
             while waiting or in_flight:
                 self.check_stop(file)
                 for body in self._due(waiting, len(in_flight)):
-                    if longest_s and body.url.expires_within(_EXPIRY_CAUTION * longest_s):
-                        raise UrlExpired(f"{file.name}: its presigned URLs expire too soon")
-                    in_flight[self.send(self._task(file, body))] = body
+                    task = self._task(file, body, _EXPIRY_CAUTION * longest_s)
+                    in_flight[self.send(task)] = body
                 pause_s = min((b.not_before for b in waiting), default=0.0) - time.monotonic()
                 if not in_flight:
                     self.stop.wait(max(0.0, pause_s))
@@ -147,7 +146,7 @@ class Bodies:
             body.tries += 1
             yield body
 
-    def _task(self, file: UploadFile, body: _Body) -> PutTask:
+    def _task(self, file: UploadFile, body: _Body, expected_s: float) -> PutTask:
         number = body.part.number
         times = 1.0 if number else body.part.length / self.options.part_size_bytes
         return PutTask(
@@ -159,6 +158,7 @@ class Bodies:
             timeout_s=self.options.part_timeout_s * max(1.0, times),
             local=self.options.local,
             insecure=self.options.insecure,
+            expected_s=expected_s,
             # The ETag of a single request is not held against it: the API checks the SHA-256.
             with_md5=bool(number),
         )

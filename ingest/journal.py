@@ -246,7 +246,9 @@ class Journal:
         self._check()
 
     def record_lazily(self, event: str, **fields: Any) -> None:
-        """Append an event that announces nothing: it goes with the next one, or within a second.
+        """Append an event that announces nothing: it may wait for the next one to go with it.
+
+        At most a second's worth waits; the first after that is written at once, with the others.
 
         Raises:
             ManifestError: as ``record``.

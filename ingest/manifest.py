@@ -98,6 +98,16 @@ class Manifest(BaseModel):
         """The ids a job can use, in order of name."""
         return [entry.file_id for entry in self.sorted() if entry.file_id and usable(entry)]
 
+    @property
+    def all_ids(self) -> set[str]:
+        """Every id that an entry has, or had before it was superseded."""
+        return {
+            file_id
+            for entry in self.entries.values()
+            for file_id in (entry.file_id, *entry.superseded)
+            if file_id is not None
+        }
+
     def sorted(self) -> list[ManifestEntry]:
         """The entries by name."""
         return [self.entries[name] for name in sorted(self.entries)]

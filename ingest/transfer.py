@@ -55,6 +55,7 @@ class PutTask:
         rate_bytes_s: this attempt's share of the bandwidth; None sends as fast as it goes.
         local: the API itself has a private address, so private addresses are fine.
         insecure: plain http is fine: the API is on this machine, or the user said so.
+        expected_s: how long it may take; a URL that expires before is not worth starting with.
         with_md5: compute the MD5 of what is sent, to hold the store's ETag against.
     """
 
@@ -67,6 +68,7 @@ class PutTask:
     rate_bytes_s: float | None = None
     local: bool = False
     insecure: bool = False
+    expected_s: float = 0.0
     with_md5: bool = True
 
 
@@ -102,8 +104,8 @@ def put_body(task: PutTask) -> PutResult:
     _refuse_unusable(url, task)
     # A store in a private network may be right (a VPC endpoint); one at a metadata address never.
     _refuse_addresses(url, task, lambda address: address.is_link_local, "a link-local")
-    if task.url.expires_within(0):
-        raise UrlExpired(f"{task.label}: its presigned URL has expired")
+    if task.url.expires_within(task.expected_s):
+        raise UrlExpired(f"{task.label}: its presigned URL expires before it could have arrived")
     for _ in range(_MAX_REDIRECTS + 1):
         reply, md5, sent = _put_once(url, task, deadline)
         if reply.status_code in _REDIRECTS and "Location" in reply.headers:

@@ -21,6 +21,7 @@ from ingest.bodies import Bodies, PartsTooLarge
 from ingest.errors import (
     IngestError,
     Interrupted,
+    NotAuthorised,
     OutcomeUnknown,
     Permanent,
     Retryable,
@@ -89,7 +90,7 @@ class Uploader:
                 return self._confirmed(file, done)
         for attempt in earlier:
             if attempt.base_url == self.options.base_url:
-                self._give_up(attempt)
+                self._close_earlier(attempt)
         for _ in range(_STARTS):
             done = self._start(file, sha256, identity)
             if done is not None:
@@ -119,7 +120,12 @@ class Uploader:
             base_url=self.options.base_url,
         )
         self.journal.record_initiating(attempt)
-        ticket = self._ticket(file, sha256, attempt)
+        try:
+            ticket = self._ticket(file, sha256, attempt)
+        except (Permanent, NotAuthorised):
+            if attempt.phase is Phase.INITIATING:  # refused: there is nothing at the server
+                self.journal.record_phase(attempt, Phase.ABORTED)
+            raise
         if isinstance(ticket, Existing):
             self.journal.record_phase(attempt, Phase.ABORTED)
             return self._existing(file, ticket)
@@ -209,6 +215,16 @@ class Uploader:
         if done is None:
             self._take_back(file, attempt)
         return done
+
+    def _close_earlier(self, attempt: Attempt) -> None:
+        """Close an attempt that is not gone on with; one that may be complete is looked up."""
+        if attempt.phase is Phase.COMPLETING and attempt.file_id is not None:
+            remote = self.api.look_up(attempt.file_id)
+            if remote is not None:
+                self.journal.record_phase(attempt, Phase.COMPLETED)
+                self.note(f"{attempt.name}: its earlier content is at the API, as {remote.id}")
+                return
+        self._give_up(attempt)
 
     def _go_on(self, file: UploadFile, attempt: Attempt) -> Uploaded | None:
         """Finish an earlier attempt; None when the server or its store no longer has it."""

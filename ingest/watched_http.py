@@ -105,13 +105,15 @@ class _Patrol:
 
     def _work(self) -> None:
         while True:
-            watchdogs = self.all()
-            if not watchdogs:
+            if not self.watchdogs:
                 self._needed.wait()
                 self._needed.clear()
                 continue
             now = time.monotonic()
-            quiet_s = [w.look(now) for w in watchdogs if not w.fired]
+            with (
+                self._lock
+            ):  # a call that has just ended must not be cut: others use its connection
+                quiet_s = [w.look(now) for w in self.watchdogs if not w.fired]
             # One that comes meanwhile is looked at no later than that.
             time.sleep(min([*quiet_s, _LOOK_EVERY_S]))
 

@@ -122,6 +122,30 @@ class Books:
         self._progress.note(f"{file.name}: {word}: {error}")
         self._enter(file, "failed", content)
 
+    def remember(self, completed: Sequence[Attempt]) -> list[Attempt]:
+        """See that no id of a completed upload is lost; those that no entry can hold.
+
+        Content that was replaced before its id was entered is superseded by what came after it.
+        """
+        known = self.manifest.all_ids
+        unknown = []
+        superseded = []
+        for attempt in completed:
+            if attempt.file_id is None or attempt.file_id in known:
+                continue
+            entry = self.manifest.entries.get(attempt.name)
+            if entry is None:
+                unknown.append(attempt)
+                continue
+            if entry.file_id is None:
+                continue  # it was not found again; if it is there, a 409 brings its id back
+            ids = (*entry.superseded, attempt.file_id)
+            superseded.append(entry.model_copy(update={"superseded": ids}))
+            self.manifest.entries[attempt.name] = superseded[-1]
+        if superseded:
+            self.write()
+        return unknown
+
     def processed(self, entry: ManifestEntry, remote: RemoteFile) -> None:
         """Enter the server's verdict on a file that it holds."""
         entry = self._judge(entry, remote)

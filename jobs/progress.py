@@ -6,6 +6,7 @@ acknowledged by the store, never when they are merely read. stdout is for result
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Protocol, TextIO
@@ -120,7 +121,9 @@ class Lines:
                 self._write(line)
 
     def _write(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        # A log that nobody reads any more must not end a run.
+        with contextlib.suppress(OSError, ValueError):
+            print(line, file=self._stream, flush=True)
 
 
 def _line(meter: Meter, now_s: float) -> str:

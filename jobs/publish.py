@@ -306,7 +306,14 @@ class _Run:
             for attempt in state.attempts.values()
             if attempt.open_at_server or attempt.phase is Phase.COMPLETING
         ]
-        if not still_open:
+        completed = [a for a in state.attempts.values() if a.phase is Phase.COMPLETED]
+        unknown = self._books.remember(completed)
+        for attempt in unknown:
+            self._progress.note(
+                f"{attempt.name}: an earlier run published it as {attempt.file_id}; the journal "
+                "keeps that until a publish with this file among its inputs records it"
+            )
+        if not still_open and not unknown:
             self._store.clear_journal()
         return still_open
 

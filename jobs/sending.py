@@ -96,31 +96,23 @@ class Sending:
         return body.future
 
     def _work(self) -> None:
-        while not isinstance(note := self._next_note(), _Closed):
+        pause_s: float | None = None
+        while not isinstance(note := self._next_note(pause_s), _Closed):
             if isinstance(note, _Body):
                 self._enqueue(note)
             elif note is not None:
                 self._take(note)
-            self._hand_out()
+            pause_s = self._hand_out()
         for body in self._waiting:
             if body.future.set_running_or_notify_cancel():
                 body.future.set_exception(Retryable(f"{body.task.label}: the run has ended"))
 
-    def _next_note(self) -> _Note | None:
-        """The next note; None when it is time to look again without one."""
+    def _next_note(self, pause_s: float | None) -> _Note | None:
+        """The next note; None when ``pause_s`` have passed without one."""
         try:
-            return self._notes.get(timeout=self._looks_again_in_s())
+            return self._notes.get(timeout=pause_s)
         except Empty:
             return None
-
-    def _looks_again_in_s(self) -> float | None:
-        if not self._waiting:
-            return None
-        pauses_s = [pause_s] if (pause_s := self._throttle.opens_in_s()) else []
-        now = self._throttle.clock()
-        if self._bandwidth and (change := self._bandwidth.next_change(now)) is not None:
-            pauses_s.append(max(0.0, change - now))
-        return max(pauses_s, default=None)
 
     def _enqueue(self, body: _Body) -> None:
         self._queued += 1
@@ -128,24 +120,42 @@ class Sending:
         body.file_rank = self._ranks.setdefault(body.task.segments, len(self._ranks))
         heapq.heappush(self._waiting, body)
 
-    def _hand_out(self) -> None:
-        while self._waiting and not self._throttle.opens_in_s():
+    def _hand_out(self) -> float | None:
+        """Hand out what may go now.
+
+        Returns:
+            After how many seconds to look again though no note comes; None where only a note, of
+            a body that has ended say, can change anything. It comes from the reading of the clock
+            that held a body back: a later one could find nothing left to wait for.
+        """
+        while self._waiting:
             body = self._waiting[0]
             if not body.future.cancelled():
+                if pause_s := self._throttle.opens_in_s():
+                    return pause_s
                 room = self._throttle.limit - self._in_flight
-                if room <= 0 or not self._take_bandwidth(body, min(room, len(self._waiting))):
-                    return
+                if room <= 0:
+                    return None
+                now = self._throttle.clock()
+                if not self._take_bandwidth(body, min(room, len(self._waiting)), now):
+                    assert self._bandwidth is not None
+                    change = self._bandwidth.next_change(now)
+                    return None if change is None else change - now
             heapq.heappop(self._waiting)
             self._start(body)
+        return None
 
-    def _take_bandwidth(self, body: _Body, rivals: int) -> bool:
+    def _take_bandwidth(self, body: _Body, rivals: int, now: float) -> bool:
         """Give the body its rate; False when it has to wait for one."""
         if self._bandwidth is None:
             return True
         task = body.task
-        rate = self._bandwidth.take(task.length, task.timeout_s, rivals, self._throttle.clock())
-        body.task = replace(task, rate_bytes_s=rate)
-        return rate is not None
+        rate = self._bandwidth.take(task.length, task.timeout_s, rivals, now)
+        if rate is None:
+            return False
+        expected_s = max(task.expected_s, task.length / rate)
+        body.task = replace(task, rate_bytes_s=rate, expected_s=expected_s)
+        return True
 
     def _start(self, body: _Body) -> None:
         self._in_flight += 1
@@ -167,13 +177,13 @@ class Sending:
         if error is None:
             rate = body.task.rate_bytes_s
             self._end(body, body.started + body.task.length / rate if rate else now)
-            self._throttle.recover(body.started)
             body.future.set_result(ended.outcome.result())
+            self._throttle.recover(body.started)
             return
         self._end(body, now)
+        body.future.set_exception(error)
         if isinstance(error, Retryable) and error.throttled:
             self._throttle.slow_down(body.started, error.retry_after_s)
-        body.future.set_exception(error)
 
     def _end(self, body: _Body, until: float) -> None:
         """A body is not in flight any more; its rate counts ``until`` then."""

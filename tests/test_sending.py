@@ -169,6 +169,22 @@ def test_a_fault_that_is_no_refusal_slows_nobody_down(workers: Workers) -> None:
     assert (throttle.limit, throttle.opens_in_s()) == (4, 0)
 
 
+@pytest.mark.parametrize("max_bandwidth", [None, 50.0])
+def test_a_body_that_comes_just_as_a_pause_ends_is_not_forgotten(
+    workers: Workers, max_bandwidth: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.throttle.backoff_s", lambda _attempt: 0.002)
+    throttle = Throttle(1)
+    with Sending(workers.put, throttle, max_bandwidth) as sending:
+        for number in range(300):
+            throttle.slow_down(throttle.clock(), None)
+            while throttle.opens_in_s() > number * 1e-6:
+                pass
+            sent = sending.send(task("a", number))
+            workers.next()[1].set_result(ARRIVED)  # waits for 10 s at the most
+            assert sent.result(10) is ARRIVED
+
+
 def test_bodies_that_wait_when_the_run_ends_fail_as_retryable(workers: Workers) -> None:
     with Sending(workers.put, Throttle(1)) as sending:
         sending.send(task("a", 1))

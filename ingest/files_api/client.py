@@ -309,10 +309,10 @@ class FilesApi:
             try:
                 return ask()
             except Retryable as fault:
-                if isinstance(fault, _Unanswered):
-                    on_unanswered()
                 if attempt == attempts:
                     raise Retryable(str(fault), fault.retry_after_s) from None
+                if isinstance(fault, _Unanswered):
+                    on_unanswered()
                 if self._stop.wait(backoff_s(attempt, fault.retry_after_s)):
                     raise Interrupted(f"{what}: stopped while waiting to try again") from None
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -342,7 +342,7 @@ class FilesApi:
             raise OutcomeUnknown(message) if once else _Unanswered(message) from None
         if reply.status_code in THROTTLES:
             self._throttle.slow_down(started, retry_after_s(reply.headers))
-        else:
+        elif reply.status_code < 500:
             self._throttle.recover(started)
         return reply
 

@@ -137,12 +137,13 @@ class FastPath:
 
     def _rejected_from(self, first: int, buffer: bytearray, borders: list[int]) -> list[int]:
         left: Sequence[int] = range(first, len(borders) - 1)
+        has_long = borders[-1] - borders[first] > LONG_LINE_BYTES  # they say nothing of others
         if self._shapes is not None:
             for number, shape in enumerate(self._shapes.known):
                 if left and number >= self._first_known:
                     tried = len(left)
                     left = self._not_of_shape(shape, buffer, borders, left)
-                    if number == self._first_known and 2 * len(left) > tried:
+                    if number == self._first_known and 2 * len(left) > tried and not has_long:
                         # Most records have other keys than these: go past it from now on.
                         self._first_known += 1
         return [i for i in left if not self._accepts_freely(buffer, borders[i], borders[i + 1])]

@@ -192,6 +192,7 @@ def test_verify_with_a_wrong_key_is_not_authorised(
 def test_abort_closes_what_a_killed_run_left_open_and_the_next_starts_anew(
     ingest: Ingest, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
 ) -> None:
+    (corpus / "small.jsonl").unlink()  # published ids are test_killed_at_every_moment.py's part
     files_api.script(Fault(where="put-part", what="stall", part=6))
     running = ingest.start(*PUBLISH)
     until(lambda: ingest.parts_sent("out.jsonl") == 5, "five parts are sent")
@@ -219,6 +220,7 @@ def test_abort_closes_what_a_killed_run_left_open_and_the_next_starts_anew(
 def test_abort_that_the_api_refuses_stays_open(
     ingest: Ingest, files_api: LocalFilesApi, corpus: Path
 ) -> None:
+    (corpus / "small.jsonl").unlink()  # published ids are test_killed_at_every_moment.py's part
     files_api.script(Fault(where="put-part", what="stall", part=6))
     running = ingest.start(*PUBLISH)
     until(lambda: ingest.parts_sent("out.jsonl") == 5, "five parts are sent")

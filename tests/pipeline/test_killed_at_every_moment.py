@@ -20,7 +20,7 @@ from ingest.journal import Phase
 from ingest.serve import Fault, LocalFilesApi
 from tests.drill import killed_at
 from tests.drill.aftermath import LOST, Witness, open_uploads
-from tests.pipeline.conftest import MULTIPART, Ingest, jsonl, until
+from tests.pipeline.conftest import MULTIPART, Ingest, entries, jsonl, until
 
 LARGE = "large.jsonl"
 SMALL = "small.jsonl"
@@ -213,3 +213,57 @@ def test_a_kill_while_a_call_is_on_its_way_leaves_nothing_behind(
     if fault.where == "initiate":
         assert f"{LARGE}: " in witness.reports[-1]
         assert LOST in witness.reports[-1]
+
+
+# --- ids that only the journal knows --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["after completed large.jsonl", "after completing large.jsonl"])
+def test_abort_keeps_what_is_complete_and_in_no_manifest_yet(
+    ingest: Ingest, witness: Witness, kill: Kill, files_api: LocalFilesApi, moment: str
+) -> None:
+    if "completing" in moment:  # done, and nobody heard
+        files_api.script(Fault(where="complete", what="stall_reply", name=LARGE))
+        running = ingest.start(*PUBLISH)
+        until(lambda: LARGE in [file["filename"] for file in files_api.files()], "it is complete")
+        running.kill()
+        files_api.clear_faults()
+        witness.ended(running.err)
+    else:
+        kill(moment)
+    (file,) = (file for file in files_api.files() if file["filename"] == LARGE)
+
+    aborted = ingest("abort", "out.jsonl")
+
+    assert aborted.code == 0, aborted.err
+    assert f"{file['id']}\tpublished\t{LARGE}" in aborted.out
+    assert "run the same publish again" in aborted.err
+    assert [s.file_id for s in files_api.requests("abort") if s.file_id == file["id"]] == []
+    finish(ingest, witness)
+
+
+def test_a_gate_that_shuts_forgets_no_id(
+    ingest: Ingest, witness: Witness, kill: Kill, data: Path
+) -> None:
+    kill("after completed large.jsonl")
+    (data / "bad.jsonl").write_bytes(b"no json\n")
+
+    assert ingest(*PUBLISH).code == 5
+
+    (data / "bad.jsonl").unlink()
+    finish(ingest, witness)
+
+
+def test_an_id_whose_content_was_replaced_before_it_was_recorded_is_superseded(
+    ingest: Ingest, witness: Witness, kill: Kill, data: Path, files_api: LocalFilesApi
+) -> None:
+    kill("after completed large.jsonl")
+    (before,) = (file["id"] for file in files_api.files() if file["filename"] == LARGE)
+    (data / LARGE).write_bytes(CORPUS[LARGE] + CORPUS[LARGE][: CORPUS[LARGE].index(b"\n") + 1])
+
+    result = ingest(*PUBLISH)
+
+    assert result.code == 0, result.err
+    entry = entries(witness.manifest)[LARGE]
+    assert entry["superseded"] == [before]
+    assert not Path(f"{witness.manifest}.journal").exists()

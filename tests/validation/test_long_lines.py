@@ -171,3 +171,14 @@ def test_a_long_conversation_among_other_records_is_not_taken_for_one_of_them(
     line = bytearray(line_of(turns(100)).encode() + b"\n")
 
     assert fast.rejected(line, [0, len(line)]) == [0]
+
+
+def test_a_long_line_says_nothing_of_the_keys_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.validation.fast.LONG_LINE_BYTES", 2000)
+    fast = FastPath("standard", "fine-tune")
+    long, short = (bytearray(line_of(turns(count)).encode() + b"\n") for count in (100, 2))
+    assert fast.expect_long(long, 0, len(long))
+    assert fast.rejected(long, [0, len(long)]) == []
+    monkeypatch.setattr(fast, "_accepts_freely", lambda *_: False)
+
+    assert fast.rejected(short, [0, len(short)]) == []
