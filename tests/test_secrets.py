@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.bodies import _Body
 from ingest.errors import NotAuthorised, UsageError
 from ingest.files import Part
 from ingest.files_api import MultipartTicket, SingleTicket
@@ -16,7 +17,6 @@ from ingest.files_api.wire import RefusedTicket, _Initiated
 from ingest.journal import Attempt
 from ingest.secrets import PresignedUrl, read_api_key
 from ingest.transfer import PutTask
-from ingest.upload import _Body
 from tests.fixtures.raw_http import RawServer, reply
 
 URL = "https://store.example/key?X-Amz-Signature=5ec7e7"
