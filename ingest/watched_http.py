@@ -46,7 +46,6 @@ class Watchdog:
         self._deadline = deadline
         self._stop = stop
         self._connections: list[HTTPConnection] = []
-        self._over = threading.Event()
 
     def __enter__(self) -> None:
         _of_thread.watchdog = self
@@ -73,7 +72,7 @@ class Watchdog:
         if self._stop is not None and self._stop.is_set():
             self._deadline = min(self._deadline, now + STOP_GRACE_S)
             self._stop = None  # heard
-        if now >= self._deadline and not self.fired:
+        if now >= self._deadline:
             self.fire()
         return max(0.0, self._deadline - now)
 
@@ -110,9 +109,8 @@ class _Patrol:
                 self._needed.clear()
                 continue
             now = time.monotonic()
-            with (
-                self._lock
-            ):  # a call that has just ended must not be cut: others use its connection
+            # Locked: a call that has just ended must not be cut, others use its connection.
+            with self._lock:
                 quiet_s = [w.look(now) for w in self.watchdogs if not w.fired]
             # One that comes meanwhile is looked at no later than that.
             time.sleep(min([*quiet_s, _LOOK_EVERY_S]))
