@@ -9,12 +9,17 @@ import contextlib
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ingest.errors import ManifestError
 
 BUSY = "another run is open on this manifest; wait for it to end, or look with `ingest status`"
+
+# Another process may have the lock for a moment, to see whether somebody has it (``in_use``).
+_PATIENCE_S = 1.0
+_ASK_EVERY_S = 0.02
 
 
 class LocalRunStore:
@@ -44,14 +49,19 @@ class LocalRunStore:
             ) from None
 
     def _open_locked(self) -> int:
+        deadline = time.monotonic() + _PATIENCE_S
         while True:
             fd = os.open(self._journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError:
                 os.close(fd)
-                if isinstance(error, BlockingIOError):
+                if time.monotonic() > deadline:
                     raise ManifestError(f"{self.location}: {BUSY}") from None
+                time.sleep(_ASK_EVERY_S)
+                continue
+            except OSError:
+                os.close(fd)
                 raise
             # The run that had it may have removed the file between our open and our lock.
             with contextlib.suppress(FileNotFoundError):

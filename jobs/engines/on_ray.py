@@ -71,19 +71,24 @@ class RayEngine:
 
     def __init__(self, address: str | None, max_in_flight: int) -> None:
         self._connected = _connect(address)
-        self._workers = 1
+        self._known_cpus: dict[str, float] = {}
         self._counted_at = -math.inf
-        self._senders = Senders(max_in_flight, max_actors=lambda: self.workers)
+        self._senders = Senders(max_in_flight, self._cpus)
         self._tasks: set[Any] = set()  # references of tasks that are not done
 
     @property
     def workers(self) -> int:
-        """See ``Engine``: the CPUs of the cluster, asked for now and then."""
+        """See ``Engine``: the CPUs of the cluster."""
+        # None where the autoscaler has not started the first worker.
+        return max(1, int(sum(self._cpus().values())))
+
+    def _cpus(self) -> dict[str, float]:
+        """The CPUs of each living node that has any, by its id; asked for now and then."""
         if time.monotonic() - self._counted_at > _COUNT_EVERY_S:
-            # None where the autoscaler has not started the first worker.
-            self._workers = max(1, int(ray.cluster_resources().get("CPU", 0)))
+            alive = (node for node in ray.nodes() if node["Alive"])
+            self._known_cpus = {n["NodeID"]: c for n in alive if (c := n["Resources"].get("CPU"))}
             self._counted_at = time.monotonic()
-        return self._workers
+        return self._known_cpus
 
     def validate(self, task: SliceTask) -> Future[SliceResult]:
         """See ``Engine``."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -21,6 +22,7 @@ from typing import Any, TypeAlias
 
 import ray
 from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ingest.errors import IngestError, Retryable
 from ingest.transfer import PutResult, PutTask, put_body
@@ -40,14 +42,15 @@ class _Sender:
             return error
 
 
-_sender_actor: Any = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(_Sender)
+_sender_actor: Any = ray.remote(num_cpus=0)(_Sender)
 
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """An actor, and how many bodies it is sending."""
+    """An actor, the node it was meant for (None: any), and how many bodies it is sending."""
 
     actor: Any
+    node_id: str | None
     busy: int = 0
 
 
@@ -74,12 +77,13 @@ class Senders:
 
     Args:
         max_in_flight: how many bodies there are at the same time, over all actors.
-        max_actors: how many actors the cluster has room for, as it is when one may be started.
+        cpus: the CPUs of each node that has any, by its id, as the cluster is when an actor may
+            be started.
     """
 
-    def __init__(self, max_in_flight: int, max_actors: Callable[[], int]) -> None:
+    def __init__(self, max_in_flight: int, cpus: Callable[[], Mapping[str, float]]) -> None:
         self._max_in_flight = max_in_flight
-        self._max_actors = max_actors
+        self._cpus = cpus
         self._notes: SimpleQueue[_Note] = SimpleQueue()
         self._sending: set[_Body] = set()
         self._slots: list[_Slot] = []
@@ -124,18 +128,36 @@ class Senders:
         )
 
     def _free_slot(self) -> _Slot:
-        """The least busy actor; a new one, placed by Ray, while all are busy and few."""
+        """The least busy actor; a new one while all are busy and few."""
         least = min(self._slots, key=lambda slot: slot.busy, default=None)
         if least is None or (least.busy and len(self._slots) < self._wanted()):
-            # One actor can take all, should it be left alone.
-            options = {"max_concurrency": self._max_in_flight}
-            least = _Slot(_sender_actor.options(**options).remote())
+            least = self._start(self._emptiest_node())
             self._slots.append(least)
         return least
 
     def _wanted(self) -> int:
         """An actor is a process, and takes a second to start: a few sends share one."""
-        return min(self._max_actors(), -(-self._max_in_flight // _SENDS_PER_ACTOR))
+        room = max(1, int(sum(self._cpus().values())))
+        return min(room, -(-self._max_in_flight // _SENDS_PER_ACTOR))
+
+    def _emptiest_node(self) -> str | None:
+        """Where the next actor shares a CPU with the fewest others; None without any CPUs.
+
+        Ray's own SPREAD promises less: for actors without CPUs of their own it may pick one node
+        for all of them.
+        """
+        actors = Counter(slot.node_id for slot in self._slots)
+        cpus = self._cpus()
+        return min(cpus, key=lambda node_id: (actors[node_id] + 1) / cpus[node_id], default=None)
+
+    def _start(self, node_id: str | None) -> _Slot:
+        # Soft: the node may be lost by now, and any other will do.
+        there = NodeAffinitySchedulingStrategy(node_id, soft=True) if node_id else None
+        actor = _sender_actor.options(
+            max_concurrency=self._max_in_flight,  # one actor can take all, should it be left alone
+            scheduling_strategy=there,
+        )
+        return _Slot(actor.remote(), node_id)
 
     def _take(self, done: _Done) -> None:
         done.slot.busy -= 1
