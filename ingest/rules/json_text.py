@@ -4,6 +4,9 @@ Called by ``records.py`` alone. The reference reads lines with ``json.loads``, s
 lone surrogate escapes and repeated keys pass. Python's own reader depends on its surroundings in
 two ways, which are evened out here: how deep it can nest depends on how deep the caller's stack
 already is, and how long an integer may be is a setting of the interpreter.
+
+Of a very long text, messages that are alike to the rules are one object, so that a conversation of
+millions of them takes no more memory than its text.
 """
 
 from __future__ import annotations
@@ -13,13 +16,21 @@ import re
 import threading
 from dataclasses import dataclass
 
+from ingest.rules.advisories import is_plain
+from ingest.rules.conversation import ROLES_STANDARD
 from ingest.rules.verdict import show
 
 MAX_NESTING = 900
 MAX_INTEGER_DIGITS = 4300
 
+_LONG_CHARACTERS = 2**24
+
 _QUOTE_OR_BRACKET = re.compile(r'["\[\]{}]')
 _QUOTE_OR_ESCAPE = re.compile(r'["\\]')
+# What comes out at the depth at which it goes in: scalars, and objects of some scalars. All counts
+# have limits, since each turn of a group takes memory.
+_SCALARS = r'(?:[^"\[\]{}]|"[^"\\]*(?:\\.[^"\\]*){0,200}")'
+_FLAT = re.compile(rf"(?:{_SCALARS}|\{{{_SCALARS}{{0,64}}\}}){{0,1000}}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ def nesting_exceeds(text: str, levels: int) -> bool:
     if text.count("{") + text.count("[") <= levels:
         return False
     depth = position = 0
-    while match := _QUOTE_OR_BRACKET.search(text, position):
+    while match := _QUOTE_OR_BRACKET.search(text, _after_flat(text, position, levels - depth)):
         position = match.end()
         mark = match[0]
         if mark == '"':
@@ -71,6 +82,12 @@ def nesting_exceeds(text: str, levels: int) -> bool:
         else:
             depth -= 1
     return False
+
+
+def _after_flat(text: str, position: int, levels_left: int) -> int:
+    """Past what needs no more than one of the levels that are left: most of a record, at speed."""
+    flat = _FLAT.match(text, position) if levels_left else None
+    return flat.end() if flat else position
 
 
 def _end_of_string(text: str, position: int) -> int:
@@ -92,11 +109,34 @@ def _parse_int(digits: str) -> int:
     return int(digits)
 
 
+_ALIKE: dict[tuple[str, bool], dict[str, object]] = {
+    (role, bool(content)): {"role": role, "content": content}
+    for role in ROLES_STANDARD
+    for content in ("", "a text")
+}
+
+
+def _shared(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object of these keys and values, or one that the rules cannot tell from it.
+
+    They look at the role of a message, and at a content that is a string only for being one, for
+    being empty and for oddities; and they only read.
+    """
+    record = dict(pairs)
+    if len(pairs) == 2 and record.keys() == {"role", "content"}:
+        role, content = record["role"], record["content"]
+        if isinstance(role, str) and isinstance(content, str) and is_plain(content):
+            return _ALIKE.get((role, bool(content)), record)
+    return record
+
+
 _decoder = json.JSONDecoder(parse_int=_parse_int)
+_sharing_decoder = json.JSONDecoder(parse_int=_parse_int, object_pairs_hook=_shared)
 
 
 def _decode(text: str) -> object:
-    value: object = _decoder.decode(text)
+    decoder = _decoder if len(text) <= _LONG_CHARACTERS else _sharing_decoder
+    value: object = decoder.decode(text)
     return value
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ingest.files import PURPOSES, RULE_SETS, Purpose, RuleSet
 from ingest.rules.json_text import nesting_exceeds
@@ -81,6 +84,17 @@ def test_a_string_that_never_ends_is_scanned_once() -> None:
     # Quadratic scanning would take minutes here.
     assert not nesting_exceeds('"' + '\\"[' * 300_000, 900)
     assert not nesting_exceeds('"' + "[" * 1000 + "\\", 900)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(text=st.text(alphabet='"\\\\[]{}}, a', max_size=60), levels=st.integers(0, 4))
+def test_nesting_is_counted_outside_of_strings(text: str, levels: int) -> None:
+    depth = deepest = 0
+    outside = re.sub(r'"(?:[^"\\]|\\.)*("|\\?$)', "", text)
+    for character in outside:
+        depth += (character in "{[") - (character in "}]")
+        deepest = max(deepest, depth)
+    assert nesting_exceeds(text, levels) == (deepest > levels)
 
 
 def test_deep_lines_are_read_from_a_deep_stack() -> None:

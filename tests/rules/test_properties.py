@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.files import PURPOSES, RULE_SETS, Purpose, RuleSet
+from ingest.rules import json_text
 from ingest.rules.catalog import find_rule
 from ingest.rules.formats import DATASET_FORMATS
 from ingest.rules.records import check_line
@@ -79,3 +80,32 @@ def test_spacing_and_escapes_change_nothing(rules: RuleSet) -> None:
         for ascii_only in (True, False)
     }  # fmt: skip
     assert len(verdicts) == 1
+
+
+MESSAGES = st.lists(
+    st.dictionaries(KEYS, SCALARS, max_size=3)
+    | st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["user", "assistant", "tool", "else"]),
+            "content": st.sampled_from(["", "a", "é", "\ud800", [], None]),
+        },
+        optional={"weight": st.integers(0, 2)},
+    ),
+    max_size=8,
+)
+CONVERSATIONS = st.fixed_dictionaries({"messages": MESSAGES}, optional={"tools": VALUES})
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    line=LINES | CONVERSATIONS.map(json.dumps),
+    rules=st.sampled_from(RULE_SETS),
+    purpose=st.sampled_from(PURPOSES),
+)
+def test_a_very_long_line_is_judged_as_any_other(
+    line: str, rules: RuleSet, purpose: Purpose
+) -> None:
+    verdict = check_line(line, rules, purpose, with_warnings=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "_LONG_CHARACTERS", 0)
+        assert check_line(line, rules, purpose, with_warnings=True) == verdict
