@@ -42,7 +42,9 @@ class _Sender:
             return error
 
 
-_sender_actor: Any = ray.remote(num_cpus=0)(_Sender)
+# Sending waits for the network, so it takes no CPU from the tasks. An actor that asks for nothing
+# at all would be placed at random, whatever its scheduling strategy: so it asks for a byte.
+_sender_actor: Any = ray.remote(num_cpus=0, memory=1)(_Sender)
 
 
 @dataclass(slots=True, eq=False)
@@ -143,8 +145,7 @@ class Senders:
     def _emptiest_node(self) -> str | None:
         """Where the next actor shares a CPU with the fewest others; None without any CPUs.
 
-        Ray's own SPREAD promises less: for actors without CPUs of their own it may pick one node
-        for all of them.
+        Not Ray's SPREAD, which would use a head that has no CPUs for others.
         """
         actors = Counter(slot.node_id for slot in self._slots)
         cpus = self._cpus()
