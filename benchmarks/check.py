@@ -41,7 +41,6 @@ from examples.make_corpus import encoded, write_conversations
 from tests.fixtures.ray_cluster import RayCluster
 from tests.fixtures.vendors import build_environment
 
-VENDOR_VERSIONS = ("1.5.35", "3.1.1")
 IDLE_BYTES = 1_000
 
 VENDOR_SCRIPT = """
@@ -61,6 +60,7 @@ def main() -> None:
     parser.add_argument("--bad-every", type=int, help="one bad record in so many")
     parser.add_argument("--long-line", type=parse_size, help="the size of one more line")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 1])
+    parser.add_argument("--vendors", nargs="*", default=["1.5.35", "3.1.1"], help="versions")
     arguments = parser.parse_args()
     print(machine())
     with (
@@ -112,7 +112,7 @@ def report(
         our_check(checked, workers, cluster, 0 if checked == good else BAD_DATA)
         for workers, cluster in zip(arguments.workers, running, strict=True)
     ]
-    sides += [vendor_check(version, good) for version in VENDOR_VERSIONS]
+    sides += [vendor_check(version, good) for version in arguments.vendors]
     measured = compare(sides, arguments.runs, good.parent / "idle.jsonl")
     size_bytes = checked.stat().st_size
     print(f"{size_bytes:,} bytes, median of {arguments.runs}; start-up: a file of some records\n")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
 _SAMPLE_EVERY_S = 0.03
+_SAMPLE_CLUSTER_EVERY_S = 0.5  # it has a thousand threads, and to look at all takes a while
 _ORPHANS_END_WITHIN_S = 20.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -88,6 +89,7 @@ class PeakWatch:
         self.peak_bytes = 0
         self._known = known
         self._clusters = clusters
+        self._every_s = _SAMPLE_CLUSTER_EVERY_S if clusters else _SAMPLE_EVERY_S
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -110,7 +112,7 @@ class PeakWatch:
             started = set(children(os.getpid())) - self._known
             for pid in (*(pid for root in started for pid in tree(root)), *workers):
                 self.peak_bytes = max(self.peak_bytes, _high_water_bytes(pid))
-            if self._over.wait(_SAMPLE_EVERY_S):
+            if self._over.wait(self._every_s):
                 return
 
 
