@@ -12,6 +12,7 @@ import hashlib
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,8 +90,12 @@ class PutResult:
     opaque_etag: bool
 
 
-def put_body(task: PutTask) -> PutResult:
+def put_body(task: PutTask, closed: threading.Event | None = None) -> PutResult:
     """Send one body, following redirects of the store.
+
+    Args:
+        task: what to send, and where.
+        closed: once it is set, nobody waits for the outcome any more: the connection is cut.
 
     Raises:
         Retryable: a passing fault; nothing, or an unacknowledged part, has arrived.
@@ -107,7 +112,7 @@ def put_body(task: PutTask) -> PutResult:
     if task.url.expires_within(task.expected_s):
         raise UrlExpired(f"{task.label}: its presigned URL expires before it could have arrived")
     for _ in range(_MAX_REDIRECTS + 1):
-        reply, md5, sent = _put_once(url, task, deadline)
+        reply, md5, sent = _put_once(url, task, deadline, closed)
         if reply.status_code in _REDIRECTS and "Location" in reply.headers:
             url = _redirected(url, reply.headers["Location"], task)
             continue
@@ -125,11 +130,13 @@ def put_body(task: PutTask) -> PutResult:
     raise Permanent(f"{task.label}: the store redirected more than {_MAX_REDIRECTS} times")
 
 
-def _put_once(url: str, task: PutTask, deadline: float) -> tuple[requests.Response, str, int]:
+def _put_once(
+    url: str, task: PutTask, deadline: float, closed: threading.Event | None
+) -> tuple[requests.Response, str, int]:
     """One PUT without following anything; (reply, MD5 in hex, bytes sent)."""
     with open_segments(task.segments, task.offset, task.length) as stream:
         body = _Body(stream.readinto, task, deadline)
-        watchdog = Watchdog(deadline)
+        watchdog = Watchdog(deadline, closed)
         try:
             with watchdog:
                 reply = thread_session().put(

@@ -27,8 +27,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from ingest.settings import is_loopback
 
 _LOOK_EVERY_S = 0.25
-STOP_GRACE_S = 5.0
-"""How long a call may go on after its ``stop`` was set."""
 
 
 class Watchdog:
@@ -38,13 +36,16 @@ class Watchdog:
 
     Args:
         deadline: when to cut.
-        stop: once it is set, the connections are cut a few seconds later.
+        stop: once it is set, the connections are cut ``grace_s`` later.
     """
 
-    def __init__(self, deadline: float, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, deadline: float, stop: threading.Event | None = None, grace_s: float = 0.0
+    ) -> None:
         self.fired = False
         self._deadline = deadline
         self._stop = stop
+        self._grace_s = grace_s
         self._connections: list[HTTPConnection] = []
 
     def __enter__(self) -> None:
@@ -70,7 +71,7 @@ class Watchdog:
     def look(self, now: float) -> float:
         """Fire if it is time to; return how long nothing can change."""
         if self._stop is not None and self._stop.is_set():
-            self._deadline = min(self._deadline, now + STOP_GRACE_S)
+            self._deadline = min(self._deadline, now + self._grace_s)
             self._stop = None  # heard
         if now >= self._deadline:
             self.fire()
@@ -97,10 +98,6 @@ class _Patrol:
     def remove(self, watchdog: Watchdog) -> None:
         with self._lock:
             self.watchdogs.discard(watchdog)
-
-    def all(self) -> list[Watchdog]:
-        with self._lock:
-            return list(self.watchdogs)
 
     def _work(self) -> None:
         while True:
@@ -143,12 +140,6 @@ def caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
             seen.append(each)
             waiting += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
     return False
-
-
-def cut_all() -> None:
-    """Cut every watched connection of this process: the run is over."""
-    for watchdog in _patrol.all():
-        watchdog.fire()
 
 
 class _OfThread(threading.local):

@@ -62,6 +62,7 @@ _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 60.0
 # Completing an upload of 250 parts makes the store put 50 GiB together before it answers.
 _COMPLETE_TIMEOUT_S = 300.0
+_STOP_GRACE_S = 5.0  # how long a call may go on after its run was stopped
 _CONTENT_BLOCK_BYTES = 1 << 20
 _CONNECTIONS = 64
 # At the first call of a run nothing is lost yet: a wrong URL is told in seconds, not minutes.
@@ -325,7 +326,7 @@ class FilesApi:
         # The time limit of a socket starts anew with each byte; this one holds for the whole call.
         deadline = time.monotonic() + _CONNECT_TIMEOUT_S + timeout_s
         try:
-            with Watchdog(deadline, self._stop):
+            with Watchdog(deadline, self._stop, _STOP_GRACE_S):
                 reply = self._session.request(
                     method,
                     self.base_url + path,

@@ -5,10 +5,10 @@ A module of its own, imported by runs that send: what it needs takes a while to 
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from ingest.transfer import PutResult, PutTask, put_body
-from ingest.watched_http import cut_all
 
 
 class SendingThreads:
@@ -16,12 +16,13 @@ class SendingThreads:
 
     def __init__(self, max_in_flight: int) -> None:
         self._threads = ThreadPoolExecutor(max_in_flight, "send")
+        self._closed = threading.Event()
 
     def put(self, task: PutTask) -> Future[PutResult]:
         """See ``Engine``."""
-        return self._threads.submit(put_body, task)
+        return self._threads.submit(put_body, task, self._closed)
 
     def close(self) -> None:
-        """Drop what waits, and cut every connection of this process: the run is over."""
+        """Drop what waits, and cut what is being sent: the run is over."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        cut_all()
+        self._closed.set()

@@ -322,7 +322,7 @@ def test_a_reply_that_trickles_is_cut_at_the_time_limit(
 def test_a_call_that_hangs_does_not_keep_a_stopped_run(
     files_api: LocalFilesApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.watched_http.STOP_GRACE_S", 0.1)
+    monkeypatch.setattr("ingest.files_api.client._STOP_GRACE_S", 0.1)
     stop = threading.Event()
     client = client_of(files_api.base_url, stop=stop)
     files_api.script(Fault(where="list", what="stall_reply"))
