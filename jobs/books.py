@@ -134,11 +134,9 @@ class Books:
             if attempt.file_id is None or attempt.file_id in known:
                 continue
             entry = self.manifest.entries.get(attempt.name)
-            if entry is None:
+            if entry is None or entry.file_id is None:
                 unknown.append(attempt)
                 continue
-            if entry.file_id is None:
-                continue  # it was not found again; if it is there, a 409 brings its id back
             ids = (*entry.superseded, attempt.file_id)
             superseded.append(entry.model_copy(update={"superseded": ids}))
             self.manifest.entries[attempt.name] = superseded[-1]

@@ -310,6 +310,26 @@ def test_a_part_that_is_refused_for_good_aborts_its_file_and_spares_the_others(
     assert files_api.stored_bytes(recorded["large.jsonl"]["file_id"]) == LARGE
 
 
+@pytest.mark.parametrize("name", ["small.jsonl", "large.jsonl"])
+def test_the_id_of_a_file_that_could_not_be_confirmed_is_not_lost(
+    ingest: Ingest, files_api: LocalFilesApi, corpus: Path, tmp_path: Path, name: str
+) -> None:
+    files_api.script(Fault(where="retrieve", what="status", status=400, times=None, name=name))
+    first = ingest(*PUBLISH)
+    assert first.code == 3
+    (sent_as,) = (file["id"] for file in files_api.files() if file["filename"] == name)
+    assert f"{name}: was sent as {sent_as}" in first.err
+    files_api.clear_faults()
+    files_api.clear_requests()
+
+    again = ingest(*PUBLISH)
+
+    assert again.code == 0
+    assert entries(tmp_path / "out.jsonl")[name]["file_id"] == sent_as
+    assert {seen.where for seen in files_api.requests()} == {"retrieve"}, "nothing is sent again"
+    assert not (tmp_path / "out.jsonl.journal").exists()
+
+
 def test_an_upload_that_the_api_has_forgotten_is_begun_anew(
     ingest: Ingest, files_api: LocalFilesApi, corpus: Path, tmp_path: Path
 ) -> None:
