@@ -12,8 +12,8 @@ without the bad ones.
 
 With ``--engine ray`` the clusters, one for each count of workers, run before anything is measured;
 what is left of start-up is told beside the total. ``--long-line`` ends the file with one line of
-that size, once as a single long content and once as many small messages, and tells the peak of a
-process beside the limit of 300 MB and three times the line.
+that size, once as a single long content, once as many small messages, and once with a bad one among
+these, and tells the peak of a process beside the limit of 300 MB and three times the line.
 """
 
 from __future__ import annotations
@@ -70,13 +70,14 @@ def main() -> None:
         folder = Path(name)
         write_conversations(folder / "idle.jsonl", IDLE_BYTES)
         if arguments.long_line:
-            for kind, line in long_lines(arguments.long_line):
-                path = folder / "long-line.jsonl"
-                write_conversations(path, arguments.size)
-                with path.open("ab") as file:
+            good = folder / "valid.jsonl"
+            for kind, line, valid in long_lines(arguments.long_line):
+                checked = good if valid else folder / "invalid.jsonl"
+                write_conversations(checked, arguments.size)
+                with checked.open("ab") as file:
                     file.write(line)
                 print(f"\nConversations, and one line of {len(line):,} bytes: {kind}")
-                report(arguments, running, path, path)
+                report(arguments, running, checked, good)
                 print(f"- allowed: {(300e6 + 3 * len(line)) / 2**20:.0f} MiB a process")
             return
         good = checked = folder / "good.jsonl"
@@ -89,15 +90,18 @@ def main() -> None:
         report(arguments, running, checked, good)
 
 
-def long_lines(size_bytes: int) -> tuple[tuple[str, bytes], ...]:
-    """Records of one line, that all rules accept."""
+def long_lines(size_bytes: int) -> tuple[tuple[str, bytes, bool], ...]:
+    """Records of one line: of what kind, and whether the rules accept it."""
     answer = "A sentence of this long answer, naïve and “quoted”.\n"
     turns = [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "Well."}]
     content = answer * (size_bytes // len(encoded(answer)))
+    long_turn = {**turns[1], "content": content}
     messages = turns * (size_bytes // len(encoded(turns)))
+    bad = [*messages, {**turns[0], "role": "human"}]
     return (
-        ("one long content", encoded({"messages": [turns[0], {**turns[1], "content": content}]})),
-        ("many small messages", encoded({"messages": messages})),
+        ("one long content", encoded({"messages": [turns[0], long_turn]}), True),
+        ("many small messages", encoded({"messages": messages}), True),
+        ("many small messages, the last one bad", encoded({"messages": bad}), False),
     )
 
 

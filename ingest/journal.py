@@ -11,8 +11,9 @@ secret.
 
 Planned is a file that the event "run" lists and no attempt names. Unknown is what *completing*
 means once its run is over: the server may have taken the last step, and is asked before anything
-is repeated (``Attempt.outcome_unknown``). All other states are the events of these names; a single
-request has no parts, and its body has arrived when it is completing.
+is repeated (``Attempt.outcome_unknown``). *Completed* is what the API confirms to hold. All other
+states are the events of these names; a single request has no parts, and its body has arrived when
+it is completing.
 
 Each try to upload a file is an *attempt* with an id of its own, so that one that was given up can
 still be closed at the server.

@@ -87,14 +87,14 @@ class Uploader:
         if earlier and earlier[-1].identity == identity:
             done = self._take_up(file, earlier[-1])
             if done is not None:
-                return self._confirmed(file, done)
+                return done
         for attempt in earlier:
             if attempt.base_url == self.options.base_url:
                 self._close_earlier(attempt)
         for _ in range(_STARTS):
             done = self._start(file, sha256, identity)
             if done is not None:
-                return self._confirmed(file, done)
+                return done
             self.note(f"{file.name}: its presigned URLs expire too soon; the upload starts anew")
         raise Retryable(
             f"{file.name}: the presigned URLs expired {_STARTS} times before it was sent; "
@@ -131,13 +131,14 @@ class Uploader:
             return self._existing(file, ticket)
         if isinstance(ticket, MultipartTicket):
             self.journal.record_initiated(attempt, ticket.file_id, ticket.upload_id, ticket.urls)
-            done = self._finish(file, attempt, ticket.urls)
+            remote = self._finish(file, attempt, ticket.urls)
         else:
             self.journal.record_initiated(attempt, ticket.file_id)
-            done = self._finish(file, attempt, (ticket.url,))
-        if done is None:
+            remote = self._finish(file, attempt, (ticket.url,))
+        if remote is None:
             self._take_back(file, attempt)
-        return done
+            return None
+        return self._confirmed(file, attempt, remote)
 
     def _ticket(
         self, file: UploadFile, sha256: str, attempt: Attempt
@@ -194,11 +195,10 @@ class Uploader:
             return None
         if attempt.phase in (Phase.COMPLETED, Phase.COMPLETING):
             remote = self.api.look_up(attempt.file_id)
-            if remote is not None:
-                return self._completed(attempt, remote)
-            if attempt.phase is Phase.COMPLETED:
-                return None  # deleted at the API since
-            return self._go_on(file, attempt)
+            if remote is None and attempt.phase is Phase.COMPLETING:
+                remote = self._go_on(file, attempt)
+            # A completed one that is not there was deleted at the API since.
+            return None if remote is None else self._confirmed(file, attempt, remote)
         if not attempt.urls:
             return None  # a single request whose body was not acknowledged
         missing = [p for p in file.parts if p.number not in attempt.sent]
@@ -211,10 +211,11 @@ class Uploader:
             f"{len(file.parts) - len(missing)} of {len(file.parts)} parts are there"
         )
         self.on_sent(file.name, _sent_bytes(file, attempt), len(attempt.sent), True)
-        done = self._go_on(file, attempt)
-        if done is None:
+        remote = self._go_on(file, attempt)
+        if remote is None:
             self._take_back(file, attempt)
-        return done
+            return None
+        return self._confirmed(file, attempt, remote)
 
     def _close_earlier(self, attempt: Attempt) -> None:
         """Close an attempt that is not gone on with; one that may be complete is looked up."""
@@ -226,7 +227,7 @@ class Uploader:
                 return
         self._give_up(attempt)
 
-    def _go_on(self, file: UploadFile, attempt: Attempt) -> Uploaded | None:
+    def _go_on(self, file: UploadFile, attempt: Attempt) -> RemoteFile | None:
         """Finish an earlier attempt; None when the server or its store no longer has it."""
         try:
             return self._finish(file, attempt, attempt.urls)
@@ -239,13 +240,13 @@ class Uploader:
 
     def _finish(
         self, file: UploadFile, attempt: Attempt, urls: tuple[PresignedUrl, ...]
-    ) -> Uploaded | None:
+    ) -> RemoteFile | None:
         """Send what is missing and complete; None when the URLs expired."""
         try:
             if attempt.phase is not Phase.COMPLETING:
                 self._bodies.send_all(file, attempt, urls)
                 self.journal.record_phase(attempt, Phase.COMPLETING)
-            remote = self._complete(attempt)
+            return self._complete(attempt)
         except UrlExpired:
             self._give_up(attempt)
             return None
@@ -256,12 +257,6 @@ class Uploader:
         except Permanent as error:
             self._give_up(attempt, error)
             raise
-        return self._completed(attempt, remote)
-
-    def _completed(self, attempt: Attempt, remote: RemoteFile) -> Uploaded:
-        if attempt.phase is not Phase.COMPLETED:
-            self.journal.record_phase(attempt, Phase.COMPLETED)
-        return Uploaded(remote, duplicate=False, parts=attempt.num_parts or 1)
 
     # --- ending ----------------------------------------------------------------------------------
 
@@ -304,19 +299,24 @@ class Uploader:
         etags = [attempt.sent[n].etag for n in range(1, attempt.num_parts + 1)]
         return self.api.complete(attempt.upload_id, attempt.file_id, etags)
 
-    def _confirmed(self, file: UploadFile, done: Uploaded) -> Uploaded:
-        """Look the id up again: the API must hold as many bytes as were planned."""
-        remote = self.api.find(done.remote.id)
-        if remote is None:
-            raise OutcomeUnknown(f"{file.name}: sent as {done.remote.id}, which is not found now")
+    def _confirmed(self, file: UploadFile, attempt: Attempt, remote: RemoteFile) -> Uploaded:
+        """Look the id up again: the API must hold as many bytes as were planned.
+
+        Until it does, the attempt is not completed but of unknown outcome, and kept as such.
+        """
+        found = self.api.find(remote.id)
+        if found is None:
+            raise OutcomeUnknown(f"{file.name}: sent as {remote.id}, which is not found now")
         # A server that has not looked at the file yet may answer 0.
-        known = remote.bytes is not None and (remote.bytes > 0 or remote.state == "COMPLETED")
-        if known and remote.bytes != file.size_bytes:
+        known = found.bytes is not None and (found.bytes > 0 or found.state == "COMPLETED")
+        if known and found.bytes != file.size_bytes:
             raise Permanent(
-                f"{file.name}: the API holds {remote.bytes} bytes as {remote.id}, expected "
+                f"{file.name}: the API holds {found.bytes} bytes as {found.id}, expected "
                 f"{file.size_bytes}; delete that file there, then run again"
             )
-        return Uploaded(remote, done.duplicate, done.parts)
+        if attempt.phase is not Phase.COMPLETED:
+            self.journal.record_phase(attempt, Phase.COMPLETED)
+        return Uploaded(found, duplicate=False, parts=attempt.num_parts or 1)
 
     def _give_up(self, attempt: Attempt, error: IngestError | None = None) -> None:
         """Close an attempt here and, if it is a multipart upload, at the server.

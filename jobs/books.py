@@ -125,7 +125,8 @@ class Books:
     def remember(self, completed: Sequence[Attempt]) -> list[Attempt]:
         """See that no id of a completed upload is lost; those that no entry can hold.
 
-        Content that was replaced before its id was entered is superseded by what came after it.
+        Content that was replaced before its id was entered is superseded by what came after it, or
+        by what was to come.
         """
         known = self.manifest.all_ids
         unknown = []
@@ -134,7 +135,7 @@ class Books:
             if attempt.file_id is None or attempt.file_id in known:
                 continue
             entry = self.manifest.entries.get(attempt.name)
-            if entry is None or entry.file_id is None:
+            if entry is None:
                 unknown.append(attempt)
                 continue
             ids = (*entry.superseded, attempt.file_id)

@@ -310,8 +310,8 @@ class _Run:
         unknown = self._books.remember(completed)
         for attempt in unknown:
             self._progress.note(
-                f"{attempt.name}: was sent as {attempt.file_id}, which the manifest does not tell; "
-                "the journal does, until a publish of this file succeeds"
+                f"{attempt.name}: an earlier run published it as {attempt.file_id}; the journal "
+                "keeps that until a publish with this file among its inputs records it"
             )
         if not still_open and not unknown:
             self._store.clear_journal()

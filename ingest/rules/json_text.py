@@ -28,9 +28,9 @@ _LONG_CHARACTERS = 2**24
 _QUOTE_OR_BRACKET = re.compile(r'["\[\]{}]')
 _QUOTE_OR_ESCAPE = re.compile(r'["\\]')
 # What comes out at the depth at which it goes in: scalars, and objects of some scalars. All counts
-# have limits, since each turn of a group takes memory.
-_SCALARS = r'(?:[^"\[\]{}]|"[^"\\]*(?:\\.[^"\\]*){0,200}")'
-_FLAT = re.compile(rf"(?:{_SCALARS}|\{{{_SCALARS}{{0,64}}\}}){{0,1000}}", re.DOTALL)
+# have limits, since each turn of a group takes memory; their product is what a match can take.
+_SCALARS = r'(?:[^"\[\]{}]|"[^"\\]*(?:\\.[^"\\]*){0,20}")'
+_FLAT = re.compile(rf"(?:{_SCALARS}|\{{{_SCALARS}{{0,64}}\}}){{0,50}}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,10 @@ def _parse_int(digits: str) -> int:
     return int(digits)
 
 
-_ALIKE: dict[tuple[str, bool], dict[str, object]] = {
-    (role, bool(content)): {"role": role, "content": content}
+# By the order of the keys too: messages about a whole record show it.
+_ALIKE: dict[tuple[object, ...], dict[str, object]] = {
+    (*keys, role, bool(content)): {key: {"role": role, "content": content}[key] for key in keys}
+    for keys in (("role", "content"), ("content", "role"))
     for role in ROLES_STANDARD
     for content in ("", "a text")
 }
@@ -126,7 +128,7 @@ def _shared(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(pairs) == 2 and record.keys() == {"role", "content"}:
         role, content = record["role"], record["content"]
         if isinstance(role, str) and isinstance(content, str) and is_plain(content):
-            return _ALIKE.get((role, bool(content)), record)
+            return _ALIKE.get((*record, role, bool(content)), record)
     return record
 
 

@@ -89,6 +89,7 @@ class Senders:
         self._notes: SimpleQueue[_Note] = SimpleQueue()
         self._sending: set[_Body] = set()
         self._slots: list[_Slot] = []
+        self._lost: Counter[str | None] = Counter()  # actors that died, by their nodes
         self._thread = threading.Thread(target=self._work, name="senders", daemon=True)
         self._thread.start()
 
@@ -145,9 +146,10 @@ class Senders:
     def _emptiest_node(self) -> str | None:
         """Where the next actor shares a CPU with the fewest others; None without any CPUs.
 
-        Not Ray's SPREAD, which would use a head that has no CPUs for others.
+        Those that died still count: their node may have, and nobody has noticed yet. Not Ray's
+        SPREAD, which would use a head that has no CPUs for others.
         """
-        actors = Counter(slot.node_id for slot in self._slots)
+        actors = self._lost + Counter(slot.node_id for slot in self._slots)
         cpus = self._cpus()
         return min(cpus, key=lambda node_id: (actors[node_id] + 1) / cpus[node_id], default=None)
 
@@ -168,6 +170,7 @@ class Senders:
         # An actor that died takes its other bodies with it; each is told by a note of its own.
         if isinstance(error, RayActorError) and done.slot in self._slots:
             self._slots.remove(done.slot)
+            self._lost[done.slot.node_id] += 1
         if error is not None:
             future.set_exception(_failure(done.body, error))
         elif isinstance(done.outcome.result(), IngestError):

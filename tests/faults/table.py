@@ -210,7 +210,7 @@ SHUT_OUT_AT_ITS_END = Ending(NotAuthorised, 4, "failed", "nothing")
 
 Tried = tuple[int, Ending]
 """How many requests of the call there are about the file in all, and how the run ends. Of those for
-bodies, the part's; a look-up, and a duplicate's, are of one kind with the confirmation."""
+bodies, the part's; a look-up is of one kind with the confirmation."""
 
 
 @dataclass(frozen=True)
@@ -262,9 +262,8 @@ TABLE = (
     Row("duplicate", "400 413 422 redirect odd-id", None, (1, FAILED_AT_ITS_END)),
     Row("duplicate", "404", None, (1, UNCONFIRMED)),
     Row("duplicate", NO_KEY, None, (1, SHUT_OUT_AT_ITS_END)),
-    Row("duplicate", f"{BUSY} {DOWN}", (2 + 1, PUBLISHED), (N, UNCONFIRMED)),
-    Row("duplicate", f"{NOT_BEGUN} {UNHEARD} not-json", (2 + 1, PUBLISHED), (N, UNCONFIRMED)),
-    Row("duplicate", "refused", (2, PUBLISHED), (N, UNCONFIRMED)),
+    Row("duplicate", f"{BUSY} {DOWN} refused", (2, PUBLISHED), (N, UNCONFIRMED)),
+    Row("duplicate", f"{NOT_BEGUN} {UNHEARD} not-json", (2, PUBLISHED), (N, UNCONFIRMED)),
     #
     Row("initiate", f"{FINAL} redirect", None, (1, FAILED)),
     Row("initiate", NO_KEY, None, (1, SHUT_OUT)),

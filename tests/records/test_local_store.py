@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +58,18 @@ def test_a_second_run_is_refused_while_one_is_open(store: LocalRunStore, path: P
     assert not other.in_use()
     other.open()
     other.close()
+
+
+def test_a_run_can_begin_while_somebody_looks_whether_one_is_open(path: Path) -> None:
+    journal = path.with_name(path.name + ".journal")
+    journal.touch()
+    with journal.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # what `in_use` does, for a moment
+        threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        store = LocalRunStore(str(path))
+        store.open()
+    assert store.in_use()
+    store.close()
 
 
 def test_a_second_run_by_way_of_a_link_is_refused_too(

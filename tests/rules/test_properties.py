@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.files import PURPOSES, RULE_SETS, Purpose, RuleSet
@@ -98,10 +98,11 @@ CONVERSATIONS = st.fixed_dictionaries({"messages": MESSAGES}, optional={"tools":
 
 @settings(max_examples=300, deadline=None)
 @given(
-    line=LINES | CONVERSATIONS.map(json.dumps),
+    line=LINES | (CONVERSATIONS | MESSAGES.filter(len).map(lambda some: some[0])).map(json.dumps),
     rules=st.sampled_from(RULE_SETS),
     purpose=st.sampled_from(PURPOSES),
 )
+@example(line='{"content": "a", "role": "user"}', rules="standard", purpose="fine-tune")
 def test_a_very_long_line_is_judged_as_any_other(
     line: str, rules: RuleSet, purpose: Purpose
 ) -> None:

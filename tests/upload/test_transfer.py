@@ -39,7 +39,7 @@ from tests.fixtures.raw_http import Answer, RawServer, Request, reply
 from tests.upload.conftest import SegmentOf
 
 DATA = random.Random(1).randbytes(3 * 2**20 + 12345)
-LARGE = b"x" * (24 * 2**20)  # more than socket buffers hold
+LARGE = b"x" * (48 * 2**20)  # more than socket buffers hold: 4 MiB on one side, 32 MiB on the other
 SECRET = "?X-Amz-Signature=5ec7e7"
 OK = reply(200, ETag='"0123456789abcdef0123456789abcdef"')
 
