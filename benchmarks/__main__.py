@@ -11,6 +11,8 @@ COMMANDS = (
     "benchmarks.check --size 1GiB",
     "benchmarks.check --size 1GiB --bad-every 1000",
     "benchmarks.check --size 4GiB --engine ray",
+    "benchmarks.check --size 4GiB --engine ray --bad-every 1000",
+    "benchmarks.check --size 8GiB --engine ray --vendors",
     "benchmarks.check --size 64MiB --long-line 200MiB --runs 1",
     "benchmarks.upload multipart",
     "benchmarks.upload multipart --part-size 1GiB --vendors --runs 1",
