@@ -21,6 +21,7 @@ still be closed at the server.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import threading
@@ -140,15 +141,14 @@ def replay(content: bytes, location: str) -> JournalState:
         ManifestError: a line that is not the last cannot be read: this is not our journal.
     """
     state = JournalState()
-    lines = content.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line:
+    for number, line in enumerate(io.BytesIO(content), start=1):
+        if line == b"\n":
             continue
         try:
             event = json.loads(line)
             _apply(state, event)
         except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines) and _is_torn(line):
+            if not line.endswith(b"\n") and _is_torn(line):
                 break  # by a crash: its effect never began
             raise ManifestError(
                 f"{location}.journal:{number}: is not a journal of ours ({error!r}); move it away"

@@ -7,6 +7,7 @@ mtime, say) only decides whether to hash it again.
 
 from __future__ import annotations
 
+import io
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -114,7 +115,10 @@ class Manifest(BaseModel):
 
     def to_bytes(self) -> bytes:
         """The manifest file."""
-        return "".join(entry.to_json() + "\n" for entry in self.sorted()).encode()
+        content = io.BytesIO()
+        for entry in self.sorted():
+            content.write(entry.to_json().encode() + b"\n")
+        return content.getvalue()
 
 
 def usable(entry: ManifestEntry) -> bool:

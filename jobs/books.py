@@ -248,9 +248,11 @@ class Books:
                 f"{entry.name}: the server counts {remote.lines} lines, here {entry.records} "
                 "records"
             )
-        entry = entry.model_copy(update={"status": _status_of(remote, entry.status)})
-        with self._writing:
-            self.manifest.entries[entry.name] = entry
+        status = _status_of(remote, entry.status)
+        if status != entry.status:
+            entry = entry.model_copy(update={"status": status})
+            with self._writing:
+                self.manifest.entries[entry.name] = entry
         if entry.status == "invalid":
             self._invalid[entry.name] = (
                 f"{entry.name}: the server refused its content as {remote.id}: "
