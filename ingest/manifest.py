@@ -8,9 +8,11 @@ mtime, say) only decides whether to hash it again.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from ingest.errors import ManifestError
 from ingest.files import FileType, Segment
@@ -22,10 +24,9 @@ AT_SERVER: frozenset[Status] = frozenset({"uploaded", "duplicate", "processed"})
 """The states of a file whose bytes the API holds and that a job can use."""
 
 
-class SourceRange(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRange:
     """Where a run of an upload file's bytes came from."""
-
-    model_config = ConfigDict(frozen=True)
 
     uri: str
     offset: int
@@ -43,7 +44,10 @@ class SourceRange(BaseModel):
         )
 
 
-class ManifestEntry(BaseModel):
+# A run holds one for each of its files, of which there may be many thousands: a model would take
+# four times the memory.
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(populate_by_name=True))
+class ManifestEntry:
     """One upload file, as one line of the manifest.
 
     Attributes:
@@ -56,8 +60,6 @@ class ManifestEntry(BaseModel):
         superseded: ids of earlier content under this name, oldest first.
         statistics: what was counted while it was validated; None when nothing was.
     """
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     name: str
@@ -86,7 +88,10 @@ class ManifestEntry(BaseModel):
 
     def to_json(self) -> str:
         """One line, without its end."""
-        return self.model_dump_json(by_alias=True)
+        return _adapter.dump_json(self, by_alias=True).decode()
+
+
+_adapter = TypeAdapter(ManifestEntry)
 
 
 class Manifest(BaseModel):
@@ -137,7 +142,7 @@ def parse_manifest(content: bytes, location: str) -> Manifest:
         if not line.strip():
             continue
         try:
-            entry = ManifestEntry.model_validate_json(line)
+            entry = _adapter.validate_json(line)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(step) for step in first["loc"])
@@ -159,4 +164,4 @@ def merge_superseded(entry: ManifestEntry, previous: ManifestEntry | None) -> Ma
         return entry
     ids = [*previous.superseded, *filter(None, [previous.file_id]), *entry.superseded]
     kept = tuple(dict.fromkeys(i for i in ids if i != entry.file_id))
-    return entry.model_copy(update={"superseded": kept})
+    return replace(entry, superseded=kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from ingest.errors import (
@@ -87,7 +87,7 @@ class Books:
     def keep(self, file: UploadFile, entry: ManifestEntry) -> None:
         """Keep an entry whose bytes have not changed, with the sources they were found in now."""
         sources = tuple(SourceRange.of(segment) for segment in file.segments)
-        self.manifest.entries[file.name] = entry.model_copy(update={"sources": sources})
+        self.manifest.entries[file.name] = replace(entry, sources=sources)
 
     def refuse(self, reports: Sequence[FileReport]) -> set[str]:
         """Remember which sources are invalid; their URIs."""
@@ -139,7 +139,7 @@ class Books:
                 unknown.append(attempt)
                 continue
             ids = (*entry.superseded, attempt.file_id)
-            superseded.append(entry.model_copy(update={"superseded": ids}))
+            superseded.append(replace(entry, superseded=ids))
             self.manifest.entries[attempt.name] = superseded[-1]
         if superseded:
             self.write()
@@ -250,7 +250,7 @@ class Books:
             )
         status = _status_of(remote, entry.status)
         if status != entry.status:
-            entry = entry.model_copy(update={"status": status})
+            entry = replace(entry, status=status)
             with self._writing:
                 self.manifest.entries[entry.name] = entry
         if entry.status == "invalid":
