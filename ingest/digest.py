@@ -30,9 +30,11 @@ def digest_segments(segments: tuple[Segment, ...], stop: threading.Event | None 
         SourceError, Retryable: it cannot be read.
     """
     digest = hashlib.sha256()
-    block, following = (memoryview(bytearray(_BLOCK_BYTES)) for _ in range(2))
+    length = sum(s.length for s in segments)
+    # Of thousands of small files each would clear megabytes that it has no use for.
+    block, following = (memoryview(bytearray(min(length, _BLOCK_BYTES))) for _ in range(2))
     with (
-        open_segments(segments, 0, sum(s.length for s in segments)) as stream,
+        open_segments(segments, 0, length) as stream,
         ThreadPoolExecutor(1, "read-ahead") as reader,
     ):
         # While one block is hashed the next is read: from S3 that takes as long.
