@@ -135,10 +135,7 @@ class Uploader:
         else:
             self.journal.record_initiated(attempt, ticket.file_id)
             remote = self._finish(file, attempt, (ticket.url,))
-        if remote is None:
-            self._take_back(file, attempt)
-            return None
-        return self._confirmed(file, attempt, remote)
+        return self._ended(file, attempt, remote)
 
     def _ticket(
         self, file: UploadFile, sha256: str, attempt: Attempt
@@ -211,11 +208,7 @@ class Uploader:
             f"{len(file.parts) - len(missing)} of {len(file.parts)} parts are there"
         )
         self.on_sent(file.name, _sent_bytes(file, attempt), len(attempt.sent), True)
-        remote = self._go_on(file, attempt)
-        if remote is None:
-            self._take_back(file, attempt)
-            return None
-        return self._confirmed(file, attempt, remote)
+        return self._ended(file, attempt, self._go_on(file, attempt))
 
     def _close_earlier(self, attempt: Attempt) -> None:
         """Close an attempt that is not gone on with; one that may be complete is looked up."""
@@ -298,6 +291,15 @@ class Uploader:
             return self.api.preprocess(attempt.file_id)
         etags = [attempt.sent[n].etag for n in range(1, attempt.num_parts + 1)]
         return self.api.complete(attempt.upload_id, attempt.file_id, etags)
+
+    def _ended(
+        self, file: UploadFile, attempt: Attempt, remote: RemoteFile | None
+    ) -> Uploaded | None:
+        """Confirm what was completed; what was not starts anew, and its parts no longer count."""
+        if remote is None:
+            self._take_back(file, attempt)
+            return None
+        return self._confirmed(file, attempt, remote)
 
     def _confirmed(self, file: UploadFile, attempt: Attempt, remote: RemoteFile) -> Uploaded:
         """Look the id up again: the API must hold as many bytes as were planned.

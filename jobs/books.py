@@ -130,7 +130,7 @@ class Books:
         """
         known = self.manifest.all_ids
         unknown = []
-        superseded = []
+        changed = False
         for attempt in completed:
             if attempt.file_id is None or attempt.file_id in known:
                 continue
@@ -139,9 +139,9 @@ class Books:
                 unknown.append(attempt)
                 continue
             ids = (*entry.superseded, attempt.file_id)
-            superseded.append(replace(entry, superseded=ids))
-            self.manifest.entries[attempt.name] = superseded[-1]
-        if superseded:
+            self.manifest.entries[attempt.name] = replace(entry, superseded=ids)
+            changed = True
+        if changed:
             self.write()
         return unknown
 

@@ -28,7 +28,7 @@ from ingest.secrets import API_KEY_VARIABLE
 from ingest.sources import is_s3, stat_source
 from ingest.transfer import PutResult, PutTask
 from ingest.validation import SliceResult, validate_slice
-from jobs.engines.senders import Senders
+from jobs.engines.senders import Senders, room_of
 from jobs.ray_access import bring_own_token, knock
 
 _T = TypeVar("_T")
@@ -79,8 +79,7 @@ class RayEngine:
     @property
     def workers(self) -> int:
         """See ``Engine``: the CPUs of the cluster."""
-        # None where the autoscaler has not started the first worker.
-        return max(1, int(sum(self._cpus().values())))
+        return room_of(self._cpus())
 
     def _cpus(self) -> dict[str, float]:
         """The CPUs of each living node that has any, by its id; asked for now and then."""

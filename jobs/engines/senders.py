@@ -71,6 +71,12 @@ class _Done:
     outcome: Future[Any]
 
 
+def room_of(cpus: Mapping[str, float]) -> int:
+    """How many workers a cluster has room for, by the CPUs of its nodes."""
+    # None where the autoscaler has not started the first node of workers.
+    return max(1, int(sum(cpus.values())))
+
+
 _Note: TypeAlias = "_Body | _Done | None"
 
 
@@ -140,8 +146,7 @@ class Senders:
 
     def _wanted(self) -> int:
         """An actor is a process, and takes a second to start: a few sends share one."""
-        room = max(1, int(sum(self._cpus().values())))
-        return min(room, -(-self._max_in_flight // _SENDS_PER_ACTOR))
+        return min(room_of(self._cpus()), -(-self._max_in_flight // _SENDS_PER_ACTOR))
 
     def _emptiest_node(self) -> str | None:
         """Where the next actor shares a CPU with the fewest others; None without any CPUs.
